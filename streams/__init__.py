@@ -1,0 +1,1 @@
+"""The log: what happened in a shop, and how it is carried."""

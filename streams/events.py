@@ -1,0 +1,453 @@
+"""What can happen in a shop: the envelope and the vocabulary.
+
+Names are those of Segment's e-commerce spec (v2) where it has one, our own past tense otherwise.
+The envelope is shaped like a CloudEvent. Personal fields and free text never stand in `data` on
+the log: intake moves those named in `PERSONAL` into `sealed`, encrypted with that person's key.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from streams.money import Money, SignedMoney
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Name = Annotated[str, Meta(max_length=512)]
+Category = Annotated[str, Meta(max_length=128)]
+Text = Annotated[str, Meta(max_length=20_000)]
+Time = Annotated[datetime, Meta(tz=True)]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217")]
+Country = Annotated[str, Meta(min_length=1, max_length=64, description="ISO 3166, or a name")]
+Quantity = Annotated[int, Meta(ge=1, le=10_000_000)]
+Position = Annotated[int, Meta(ge=0, le=1_000_000)]
+Stars = Annotated[int, Meta(ge=1, le=5)]
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One fact on the log. `data` is the JSON of the type's own struct, decoded on demand."""
+
+    id: Id
+    type: str
+    shop: Id
+    subject: Id
+    time: Time
+    received_at: Time
+    data: Raw
+    source: Id = "api"
+    version: Annotated[int, Meta(ge=1)] = 1
+    person: Id | None = None
+    correlation_id: Id | None = None
+    causation_id: Id | None = None
+    sealed: str | None = None
+
+
+class Data(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The ground of every event's own fields. Unknown fields are refused, never dropped."""
+
+
+class Product(Data, frozen=True, kw_only=True):
+    product_id: Id
+    sku: Name | None = None
+    category: Category | None = None
+    name: Name | None = None
+    brand: Name | None = None
+    variant: Name | None = None
+    price: Money | None = None
+    quantity: Quantity = 1
+    coupon: Name | None = None
+    position: Position | None = None
+    url: Name | None = None
+    image_url: Name | None = None
+
+
+class Line(Product, frozen=True, kw_only=True):
+    """A product as sold: its price of one unit is needed."""
+
+    price: Money
+
+
+class OrderFields(Data, frozen=True, kw_only=True):
+    """Segment's order: `revenue` excludes shipping and tax, `total` includes everything."""
+
+    order_id: Id
+    checkout_id: Id | None = None
+    affiliation: Name | None = None
+    subtotal: Money | None = None
+    total: Money | None = None
+    revenue: Money | None = None
+    shipping: Money | None = None
+    tax: Money | None = None
+    discount: Money | None = None
+    coupon: Name | None = None
+    currency: Currency | None = None
+    country: Country | None = None
+    channel: Name | None = None
+
+
+# Browsing: keyed by visitor.
+
+
+class ProductsSearched(Data, frozen=True, kw_only=True):
+    query: Text | None = None
+
+
+class ProductListViewed(Data, frozen=True, kw_only=True):
+    list_id: Name | None = None
+    category: Category | None = None
+    products: list[Product] = []
+
+
+class Criterion(Data, frozen=True, kw_only=True):
+    type: Name
+    value: Name
+
+
+class ProductListFiltered(ProductListViewed, frozen=True, kw_only=True):
+    filters: list[Criterion] = []
+    sorts: list[Criterion] = []
+
+
+class PromotionViewed(Data, frozen=True, kw_only=True):
+    promotion_id: Id
+    creative: Name | None = None
+    name: Name | None = None
+    position: Name | None = None
+
+
+class PromotionClicked(PromotionViewed, frozen=True, kw_only=True):
+    pass
+
+
+class ProductClicked(Product, frozen=True, kw_only=True):
+    currency: Currency | None = None
+
+
+class ProductViewed(Product, frozen=True, kw_only=True):
+    currency: Currency | None = None
+    value: Money | None = None
+
+
+class ProductAddedToWishlist(Product, frozen=True, kw_only=True):
+    wishlist_id: Id | None = None
+    wishlist_name: Name | None = None
+
+
+class ProductRemovedFromWishlist(ProductAddedToWishlist, frozen=True, kw_only=True):
+    pass
+
+
+class WishlistProductAddedToCart(ProductAddedToWishlist, frozen=True, kw_only=True):
+    cart_id: Id | None = None
+
+
+class ProductShared(Product, frozen=True, kw_only=True):
+    share_via: Name | None = None
+    share_message: Text | None = None
+    recipient: Text | None = None
+
+
+class CartShared(Data, frozen=True, kw_only=True):
+    cart_id: Id
+    products: list[Product] = []
+    share_via: Name | None = None
+    share_message: Text | None = None
+    recipient: Text | None = None
+
+
+# Carts: keyed by cart.
+
+
+class ProductAdded(Product, frozen=True, kw_only=True):
+    cart_id: Id
+    currency: Currency | None = None
+
+
+class ProductRemoved(ProductAdded, frozen=True, kw_only=True):
+    pass
+
+
+class CartViewed(Data, frozen=True, kw_only=True):
+    cart_id: Id
+    products: list[Product] = []
+    currency: Currency | None = None
+
+
+class CouponEntered(Data, frozen=True, kw_only=True):
+    cart_id: Id | None = None
+    order_id: Id | None = None
+    coupon_id: Id
+    coupon_name: Name | None = None
+
+
+class CouponApplied(CouponEntered, frozen=True, kw_only=True):
+    discount: Money | None = None
+
+
+class CouponRemoved(CouponApplied, frozen=True, kw_only=True):
+    pass
+
+
+class CouponDenied(CouponEntered, frozen=True, kw_only=True):
+    reason: Name | None = None
+
+
+# Checkout and orders: keyed by order.
+
+
+class CheckoutStarted(OrderFields, frozen=True, kw_only=True):
+    value: Money | None = None
+    products: list[Product] = []
+
+
+class CheckoutStepViewed(Data, frozen=True, kw_only=True):
+    checkout_id: Id
+    order_id: Id | None = None
+    step: Position | None = None
+    shipping_method: Name | None = None
+    payment_method: Name | None = None
+
+
+class CheckoutStepCompleted(CheckoutStepViewed, frozen=True, kw_only=True):
+    pass
+
+
+class PaymentInfoEntered(CheckoutStepViewed, frozen=True, kw_only=True):
+    pass
+
+
+class OrderPlaced(OrderFields, frozen=True, kw_only=True):
+    """The shopper has ordered; it is no sale before OrderCompleted."""
+
+    products: Annotated[list[Line], Meta(min_length=1)]
+
+
+class OrderCompleted(OrderFields, frozen=True, kw_only=True):
+    """A sale: paid, or cash on delivery accepted."""
+
+    products: Annotated[list[Line], Meta(min_length=1)]
+
+
+class OrderUpdated(OrderFields, frozen=True, kw_only=True):
+    """The whole order as it is now; its lines replace the earlier ones."""
+
+    products: list[Line] = []
+
+
+class OrderPaid(Data, frozen=True, kw_only=True):
+    order_id: Id
+    payment_id: Id | None = None
+    amount: Money | None = None
+    currency: Currency | None = None
+
+
+class OrderShipped(Data, frozen=True, kw_only=True):
+    order_id: Id
+    shipment_id: Id | None = None
+
+
+class OrderDelivered(OrderShipped, frozen=True, kw_only=True):
+    pass
+
+
+class OrderCancelled(OrderFields, frozen=True, kw_only=True):
+    products: list[Product] = []
+    reason: Name | None = None
+
+
+class OrderRefunded(OrderFields, frozen=True, kw_only=True):
+    """Money back: the lines', else `revenue`, else `total`, else all that is left."""
+
+    refund_id: Id | None = None
+    products: list[Line] = []
+    reason: Name | None = None
+
+
+class SalesAdjusted(Data, frozen=True, kw_only=True):
+    """A correction of the books that is neither sale nor refund, such as a bad debt."""
+
+    order_id: Id
+    amount: SignedMoney
+    currency: Currency | None = None
+    country: Country | None = None
+    reason: Name | None = None
+
+
+# Catalogue and stock: keyed by product.
+
+
+class ProductListed(Data, frozen=True, kw_only=True):
+    """A product is for sale, as described; said again, it replaces what was said before."""
+
+    product_id: Id
+    name: Name | None = None
+    category: Category | None = None
+    brand: Name | None = None
+    variant: Name | None = None
+    sku: Name | None = None
+    price: Money | None = None
+    currency: Currency | None = None
+    url: Name | None = None
+    image_url: Name | None = None
+
+
+class ProductDelisted(Data, frozen=True, kw_only=True):
+    product_id: Id
+    reason: Name | None = None
+
+
+class PriceChanged(Data, frozen=True, kw_only=True):
+    product_id: Id
+    variant: Name | None = None
+    price: Money
+    currency: Currency | None = None
+
+
+class StockReceived(Data, frozen=True, kw_only=True):
+    product_id: Id
+    variant: Name | None = None
+    quantity: Quantity
+    reason: Name | None = None
+
+
+class StockAdjusted(Data, frozen=True, kw_only=True):
+    """A count, a write-off, a gift: stock changes by `quantity`, which may be negative."""
+
+    product_id: Id
+    variant: Name | None = None
+    quantity: Annotated[int, Meta(ge=-10_000_000, le=10_000_000)]
+    reason: Name | None = None
+
+
+class StockReserved(StockReceived, frozen=True, kw_only=True):
+    order_id: Id
+
+
+class StockReleased(StockReserved, frozen=True, kw_only=True):
+    pass
+
+
+class StockShipped(StockReserved, frozen=True, kw_only=True):
+    pass
+
+
+class ProductReviewed(Data, frozen=True, kw_only=True):
+    product_id: Id
+    review_id: Id | None = None
+    review_body: Text | None = None
+    rating: Stars
+
+
+class Kind(Struct, frozen=True):
+    """How one type of event is carried: its fields, its topic, what names its subject."""
+
+    data: type[Data]
+    topic: str
+    subject: tuple[str, ...] = ()
+    version: int = 1
+
+
+def _kinds(topic: str, subject: tuple[str, ...], *types: type[Data]) -> dict[str, Kind]:
+    return {data.__name__: Kind(data, topic, subject) for data in types}
+
+
+VOCABULARY: Mapping[str, Kind] = {
+    **_kinds(
+        "interactions",
+        (),  # the visitor, whom the sender names
+        *(ProductsSearched, ProductListViewed, ProductListFiltered),
+        *(PromotionViewed, PromotionClicked, ProductClicked, ProductViewed),
+        *(ProductAddedToWishlist, ProductRemovedFromWishlist, WishlistProductAddedToCart),
+        *(ProductShared, CartShared),
+    ),
+    **_kinds("carts", ("cart_id",), ProductAdded, ProductRemoved, CartViewed),
+    **_kinds(
+        "carts",
+        ("cart_id", "order_id"),
+        *(CouponEntered, CouponApplied, CouponDenied, CouponRemoved),
+    ),
+    **_kinds(
+        "orders",
+        ("order_id", "checkout_id"),
+        *(CheckoutStarted, CheckoutStepViewed, CheckoutStepCompleted, PaymentInfoEntered),
+    ),
+    **_kinds(
+        "orders",
+        ("order_id",),
+        *(OrderPlaced, OrderCompleted, OrderUpdated, OrderPaid, OrderShipped, OrderDelivered),
+        *(OrderCancelled, OrderRefunded, SalesAdjusted),
+    ),
+    **_kinds(
+        "catalog",
+        ("product_id",),
+        *(ProductListed, ProductDelisted, PriceChanged, ProductReviewed),
+        *(StockReceived, StockAdjusted, StockReserved, StockReleased, StockShipped),
+    ),
+}
+
+PERSONAL: Mapping[str, tuple[str, ...]] = {
+    "ProductsSearched": ("query",),
+    "ProductShared": ("share_message", "recipient"),
+    "CartShared": ("share_message", "recipient"),
+    "ProductReviewed": ("review_body",),
+}
+
+# Segment's first spec said these the other way round.
+_FORMER_NAMES = {
+    "ViewedProduct": "ProductViewed",
+    "ViewedProductCategory": "ProductListViewed",
+    "ClickedProduct": "ProductClicked",
+    "AddedProduct": "ProductAdded",
+    "RemovedProduct": "ProductRemoved",
+    "SearchedProducts": "ProductsSearched",
+    "StartedOrder": "CheckoutStarted",
+    "StartedCheckout": "CheckoutStarted",
+    "CompletedOrder": "OrderCompleted",
+    "UpdatedOrder": "OrderUpdated",
+    "CancelledOrder": "OrderCancelled",
+    "RefundedOrder": "OrderRefunded",
+    "ViewedPromotion": "PromotionViewed",
+    "ClickedPromotion": "PromotionClicked",
+    "ViewedCart": "CartViewed",
+}
+
+
+def _squeeze(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+_SPELLINGS = {_squeeze(name): name for name in VOCABULARY} | {
+    _squeeze(former): name for former, name in _FORMER_NAMES.items()
+}
+
+
+def canonical(name: str) -> str | None:
+    """`Order Completed`, `order.completed`, `Completed Order` → `OrderCompleted`, or None."""
+    return name if name in VOCABULARY else _SPELLINGS.get(_squeeze(name))
+
+
+def subject_of(kind: Kind, data: Data) -> str | None:
+    """The id that an event of this kind is about, from its own fields."""
+    return next((s for name in kind.subject if (s := getattr(data, name, None))), None)
+
+
+def schemas() -> dict[str, Any]:
+    """The JSON Schema of every type's `data`, by type, with personal fields marked."""
+    return {name: _schema(name, kind) for name, kind in VOCABULARY.items()}
+
+
+def _schema(name: str, kind: Kind) -> dict[str, Any]:
+    _, parts = msgspec.json.schema_components([kind.data], schema_hook=_money_schema)
+    own = dict(parts.pop(name))
+    for field in PERSONAL.get(name, ()):
+        own["properties"][field] |= {"x-personal": True}
+    own |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
+    own |= {"x-topic": kind.topic, "x-version": kind.version}
+    return own | ({"$defs": parts} if parts else {})
+
+
+def _money_schema(kind: type) -> dict[str, Any]:
+    amount = {"type": ["string", "number"], "description": "exact, at most 4 decimal places"}
+    return amount if kind is SignedMoney else amount | {"minimum": 0}

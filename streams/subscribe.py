@@ -1,0 +1,503 @@
+"""One group's reader: chunks in, decoded and deduplicated, handed on in merged commits.
+
+    agent → inbox → decode, dedupe → store.prepare → store.commit (one transaction) → ack
+
+While one batch is being committed the next is decoded and folded. Nothing here keeps a position:
+the store's transaction does, and whenever the two disagree the store is right.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import chain, repeat
+from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
+from uuid import UUID
+
+import numpy as np
+import structlog
+import xxhash
+from aiokafka import ConsumerRecord
+from faust.types import TP
+from msgspec import Struct
+
+from streams import codec
+from streams.codec import Fact, Refused
+from streams.dedupe import Seen, Window
+from streams.events import Event
+from streams.readback import log_ends, read_back
+from streams.topic_ids import topic_ids
+from streams.topics import key_of
+from streams.transport import Chunk
+
+logger = structlog.get_logger()
+
+Prepared = TypeVar("Prepared")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_RELEASE_SECONDS = 8.0
+_WORTH_A_THREAD = 200
+_REBUILD = "to rebuild from the log as it is now, drop the read models' schema and start again"
+# The end of the log is known as of the last answer to a fetch, and one waits up to 1.5 s.
+_UNSEEN = timedelta(seconds=2)
+
+
+class Partition(NamedTuple):
+    """A partition of a topic by its own name, without the prefix it may bear in Kafka."""
+
+    topic: str
+    number: int
+
+
+class Quarantined(Struct, frozen=True):
+    """A record that is no event, kept whole with its reason."""
+
+    offset: int
+    event_id: str | None
+    field: str
+    reason: str
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+
+
+class Part(Struct, frozen=True):
+    """One partition's share of a batch: every offset in [first, next) is accounted for."""
+
+    partition: Partition
+    first: int
+    next: int
+    facts: Sequence[Fact]
+    quarantined: Sequence[Quarantined]
+    repeated: Sequence[int]
+    last_digest: int
+    until_ms: int
+
+
+class Batch(Struct, frozen=True):
+    """What one transaction applies: parts of distinct partitions, sorted by partition."""
+
+    parts: Sequence[Part]
+    seek: int
+
+    def facts(self) -> list[Fact]:
+        return [fact for part in self.parts for fact in part.facts]
+
+
+class Progress(Struct, frozen=True):
+    """What the store knows of a partition: where to go on, and what stood before."""
+
+    next_offset: int
+    topic_id: UUID
+    last_digest: int | None
+
+
+class Moved(Exception):
+    """The store's offsets are not where a batch begins; nothing of it was applied."""
+
+    def __init__(self, next_offsets: Mapping[Partition, int]) -> None:
+        super().__init__(f"the store has moved on: {dict(next_offsets)}")
+        self.next_offsets = next_offsets
+
+
+class Transient(Exception):
+    """The store could not be reached, or asked for another try. The outcome may be unknown."""
+
+
+class LogChanged(Exception):
+    """The log is not the one that was read before. Reading on would skip or double: rebuild."""
+
+
+class Store(Protocol[Prepared]):
+    """Where a group's progress and read models live."""
+
+    async def progress(self, ids: Mapping[Partition, UUID]) -> Mapping[Partition, Progress]:
+        """Of each partition; one that was never read begins at 0 of the topic with this id."""
+
+    async def prepare(self, batch: Batch, before: Prepared | None = None) -> Prepared:
+        """Folds a batch, as if the one before were applied. Raises Transient."""
+
+    async def commit(self, prepared: Prepared) -> None:
+        """Applies a batch and its offsets, wholly or not at all. Raises Moved, Transient."""
+
+    async def caught_up(self, next_offsets: Mapping[Partition, int], at: datetime) -> None:
+        """Notes that nothing was waiting behind these offsets at that time."""
+
+    async def resumed(self) -> None:
+        """Reading begins again, perhaps after a crash: what is derived may be behind."""
+
+
+def digest(record: ConsumerRecord) -> int:
+    """What tells one record from another, as a signed 64-bit integer for Postgres."""
+    return xxhash.xxh3_64_intdigest(record.value or b"") - (1 << 63)
+
+
+class GroupReader(Generic[Prepared]):
+    """Reads a group's topics for one worker. It is the transport's `Reader`."""
+
+    def __init__(
+        self,
+        store: Store[Prepared],
+        bootstrap: str,
+        prefix: str,
+        window: int,
+        commit_records: int,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self._bootstrap = bootstrap
+        self._prefix = prefix
+        self._window = window
+        self._commit_records = commit_records
+        self._clock = clock
+        self._seek = 0
+        self._windows: dict[Partition, Window] = {}
+        self._applied: dict[Partition, int] = {}
+        self._inbox = _Inbox(2 * commit_records)
+        self._decoding = asyncio.Lock()
+        self._committing = asyncio.Lock()
+
+    # What the transport asks.
+
+    async def resume(self, partitions: Set[TP], seek: int) -> Mapping[TP, int]:
+        """Checks the log against what was read before and rebuilds the dedupe windows.
+
+        Raises LogChanged.
+        """
+        self._seek = seek
+        await self._inbox.clear()
+        async with self._decoding, self._committing:
+            wanted = {self._partition(tp): tp for tp in partitions}
+            try:
+                progress = await self._check(wanted)
+            except LogChanged as changed:
+                logger.critical("reading stops: the log has changed", reason=str(changed))
+                raise
+            self._applied = {p: known.next_offset for p, known in progress.items()}
+        await self._store.resumed()
+        logger.info("reading on", partitions=len(wanted), offsets=sum(self._applied.values()))
+        return {tp: progress[partition].next_offset for partition, tp in wanted.items()}
+
+    async def release(self) -> None:
+        """Ends what is under way; a commit that takes too long is fenced by its offset row."""
+        self._seek = -1
+        self._applied = {}
+        await self._inbox.clear()
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS), self._committing:
+                pass
+        except TimeoutError:
+            logger.warning("a commit was still under way when partitions went")
+
+    def _partition(self, tp: TP) -> Partition:
+        return Partition(tp.topic.removeprefix(self._prefix), tp.partition)
+
+    async def _check(self, wanted: Mapping[Partition, TP]) -> Mapping[Partition, Progress]:
+        if not wanted:
+            return {}
+        ids = await topic_ids(self._bootstrap, {tp.topic for tp in wanted.values()})
+        ends = await log_ends(self._bootstrap, list(wanted.values()))
+        known = {p: ids[tp.topic] for p, tp in wanted.items()}
+        progress = await self._persist(partial(self._store.progress, known))
+        for partition, tp in wanted.items():
+            check_log(partition, progress[partition], ids[tp.topic], *ends[tp])
+        self._windows = {
+            p: kept
+            if (kept := self._windows.get(p)) and kept.end == progress[p].next_offset
+            else Window(self._window)
+            for p in wanted
+        }
+        await self._read_back(wanted, progress, {p: ends[tp][0] for p, tp in wanted.items()})
+        return progress
+
+    async def _read_back(
+        self,
+        wanted: Mapping[Partition, TP],
+        progress: Mapping[Partition, Progress],
+        starts: Mapping[Partition, int],
+    ) -> None:
+        """Fills new windows, and holds the last record applied against what the log has there."""
+        stretches = {}
+        for partition, tp in wanted.items():
+            end = progress[partition].next_offset
+            new = self._windows[partition].end != end
+            first = end - (self._window if new else 1)
+            stretches[tp] = (max(first, starts[partition], 0), end)
+        async for tp, records in read_back(self._bootstrap, stretches):
+            partition = self._partition(TP(tp.topic, tp.partition))
+            if self._windows[partition].end != progress[partition].next_offset:
+                judge(records, self._windows[partition])
+            if records[-1].offset + 1 == progress[partition].next_offset:
+                check_last(partition, progress[partition], records[-1])
+
+    # What the agent does.
+
+    async def consume(self, stream: Any) -> None:
+        """The body of the Faust agent. It never raises: that would ack what was not applied."""
+        events: AsyncIterable[Any] = stream.noack().events()
+        async for event in events:
+            await self._inbox.put(event, len(event.value.records))
+
+    async def apply(self, acknowledge: Callable[[Any], object]) -> None:
+        """Applies what comes in, for ever. Raises what only a person can mend."""
+        under_way: asyncio.Task[None] | None = None
+        before: tuple[int, Prepared] | None = None
+        while True:
+            taking = asyncio.create_task(self._inbox.take(self._commit_records))
+            # A commit that fails must be known at once, also while nothing comes in.
+            await asyncio.wait(
+                {taking, under_way} if under_way else {taking}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if under_way is not None and under_way.done():
+                under_way.result()
+            events = await taking
+            async with self._decoding:
+                chunks = [event.value for event in events]
+                size = sum(len(chunk.records) for chunk in chunks)
+                batch = await aside(size, self._decode, chunks)
+            if not batch.parts:
+                continue
+            # A seek in between means that the batch before may never be applied.
+            ground = before[1] if before and before[0] == batch.seek else None
+            prepared = await self._persist(partial(self._store.prepare, batch, ground))
+            before = (batch.seek, prepared)
+            if under_way is not None:
+                await under_way
+            under_way = asyncio.create_task(self._commit(batch, prepared, events, acknowledge))
+
+    def _decode(self, chunks: Iterable[Chunk]) -> Batch:
+        seek = self._seek
+        records: dict[Partition, list[ConsumerRecord]] = defaultdict(list)
+        for chunk in chunks:
+            if chunk.seek == seek:
+                records[self._partition(TP(chunk.topic, chunk.partition))].extend(chunk.records)
+        parts = [decode_part(p, records[p], self._windows[p]) for p in sorted(records)]
+        return Batch(parts, seek)
+
+    async def _commit(
+        self,
+        batch: Batch,
+        prepared: Prepared,
+        events: Sequence[Any],
+        acknowledge: Callable[[Any], object],
+    ) -> None:
+        async with self._committing:
+            left = batch
+            while left.parts:
+                if left.seek != self._seek:
+                    return  # the partitions went, or come again from the store's own offsets
+                try:
+                    await self._persist(partial(self._store.commit, prepared))
+                    break
+                except Moved as moved:
+                    # Someone else was quicker; or it was us, and the answer to a commit was lost.
+                    logger.info("applied already, in part or whole", moved=str(moved))
+                    left = after(left, moved.next_offsets)
+                    prepared = await self._persist(partial(self._store.prepare, left))
+                    await self._store.resumed()
+            self._applied.update({part.partition: part.next for part in batch.parts})
+        for event in events:
+            acknowledge(event)
+
+    async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Tries until the store answers."""
+        for pause in chain(_RETRY_SECONDS, repeat(_RETRY_SECONDS[-1])):
+            try:
+                return await attempt()
+            except Transient as error:
+                logger.warning("will be tried again", error=str(error))
+                await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
+
+    # What a timer does.
+
+    async def note_caught_up(self, highwater: Callable[[TP], int | None]) -> None:
+        """Tells the store up to when the figures are complete, where nothing waits."""
+        at = self._clock() - _UNSEEN
+        idle = {
+            partition: offset
+            for partition, offset in self._applied.items()
+            if highwater(TP(self._prefix + partition.topic, partition.number)) == offset
+        }
+        if idle and not self._committing.locked():
+            await self._store.caught_up(idle, at)
+
+
+async def aside(size: int, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Computes in a thread, so that the loop can go on talking to Postgres meanwhile; at once, if
+    there is so little that handing it over would take longer."""
+    if size < _WORTH_A_THREAD:
+        return compute(*args, **kwargs)
+    return await asyncio.to_thread(compute, *args, **kwargs)
+
+
+class _Inbox:
+    """Chunks that wait, bounded by how many records they hold."""
+
+    def __init__(self, most_records: int) -> None:
+        self._most = most_records
+        self._waiting: deque[tuple[Any, int]] = deque()
+        self._records = 0
+        self._changed = asyncio.Condition()
+
+    async def clear(self) -> None:
+        """Drops what waits; whoever could not put anything in may try again."""
+        async with self._changed:
+            self._waiting.clear()
+            self._records = 0
+            self._changed.notify_all()
+
+    async def put(self, event: Any, records: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._records < self._most)
+            self._waiting.append((event, records))
+            self._records += records
+            self._changed.notify_all()
+
+    async def take(self, most_records: int) -> list[Any]:
+        """All that waits, up to so many records, but at least one chunk."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self._waiting))
+            taken = [self._pop()]
+            room = most_records - taken[0][1]
+            while self._waiting and self._waiting[0][1] <= room:
+                taken.append(self._pop())
+                room -= taken[-1][1]
+            self._changed.notify_all()
+        return [event for event, _ in taken]
+
+    def _pop(self) -> tuple[Any, int]:
+        event, records = self._waiting.popleft()
+        self._records -= records
+        return event, records
+
+
+def judge(
+    records: Sequence[ConsumerRecord], window: Window
+) -> tuple[list[Event | Refused], Sequence[int]]:
+    """Each record's envelope or why it has none, and what the window says of it."""
+    envelopes: list[Event | Refused] = []
+    ids, prints = [], []
+    for record in records:
+        try:
+            event = codec.decode_envelope(record.value)
+            ids.append(codec.identity(event))
+            prints.append(codec.fingerprint(event))
+            envelopes.append(event)
+        except Refused as refused:
+            # Nothing repeats a record that has no id: its own position stands in for one.
+            ids.append(xxhash.xxh3_64_intdigest(b"\0%d" % record.offset))
+            prints.append(0)
+            envelopes.append(refused)
+    offsets = np.fromiter((record.offset for record in records), np.int64, len(records))
+    seen = window.take(offsets, np.array(ids, np.uint64), np.array(prints, np.uint64))
+    return envelopes, seen.tolist()
+
+
+def decode_part(partition: Partition, records: Sequence[ConsumerRecord], window: Window) -> Part:
+    """Facts, repeats and what is to be quarantined, of one partition's next records."""
+    facts: list[Fact] = []
+    quarantined: list[Quarantined] = []
+    repeated: list[int] = []
+    first, last = records[0].offset, records[-1].offset
+    if last - first + 1 != len(records):
+        raise LogChanged(f"{partition}: offsets {first} to {last} came with a gap among them")
+    envelopes, seen = judge(records, window)
+    for record, event, what in zip(records, envelopes, seen, strict=True):
+        if what == Seen.REPEATED:
+            repeated.append(record.offset)
+            continue
+        try:
+            if isinstance(event, Refused):
+                raise event
+            if what == Seen.CONTRADICTED:
+                raise Refused("id", "used before for an event that says something else")
+            if record.key != key_of(event):
+                raise Refused("subject", "the record's key is not that of the event's subject")
+            data = codec.decode_data(event, partition.topic)
+        except Refused as refused:
+            quarantined.append(_quarantine(record, event, refused))
+        else:
+            facts.append(Fact(partition.topic, partition.number, record.offset, event, data))
+    return Part(
+        partition,
+        first=first,
+        next=last + 1,
+        facts=facts,
+        quarantined=quarantined,
+        repeated=repeated,
+        last_digest=digest(records[-1]),
+        until_ms=records[-1].timestamp,
+    )
+
+
+def _quarantine(record: ConsumerRecord, event: Event | Refused, refused: Refused) -> Quarantined:
+    event_id = None if isinstance(event, Refused) else event.id
+    return Quarantined(
+        record.offset,
+        event_id,
+        refused.field,
+        refused.reason,
+        record.key,
+        record.value,
+        record.timestamp,
+    )
+
+
+def after(batch: Batch, next_offsets: Mapping[Partition, int]) -> Batch:
+    """What is left of a batch where the store is ahead of it.
+
+    Raises LogChanged where the store is behind: it was set back while we were reading.
+    """
+    parts = []
+    for part in batch.parts:
+        start = next_offsets.get(part.partition, part.first)
+        if start < part.first:
+            raise LogChanged(f"{part.partition}: the store is at {start}, read to {part.first}")
+        if start < part.next:
+            parts.append(_trim(part, start))
+    return Batch(parts, batch.seek)
+
+
+def _trim(part: Part, start: int) -> Part:
+    return Part(
+        part.partition,
+        first=start,
+        next=part.next,
+        facts=[fact for fact in part.facts if fact.offset >= start],
+        quarantined=[record for record in part.quarantined if record.offset >= start],
+        repeated=[offset for offset in part.repeated if offset >= start],
+        last_digest=part.last_digest,
+        until_ms=part.until_ms,
+    )
+
+
+def check_log(
+    partition: Partition, progress: Progress, topic_id: UUID, start: int, end: int
+) -> None:
+    """Raises LogChanged where reading on would skip or double events."""
+    name = f"{partition.topic}:{partition.number}"
+    if progress.topic_id != topic_id:
+        raise LogChanged(f"{name}: the topic was recreated; {_REBUILD}")
+    if end < progress.next_offset:
+        raise LogChanged(
+            f"{name}: the log ends at {end}, but was read to {progress.next_offset}: "
+            f"its tail was lost; {_REBUILD}"
+        )
+    if start > progress.next_offset:
+        raise LogChanged(
+            f"{name}: the log begins at {start}, but was read only to {progress.next_offset}: "
+            f"retention has passed the reader; {_REBUILD}"
+        )
+
+
+def check_last(partition: Partition, progress: Progress, record: ConsumerRecord) -> None:
+    """Raises LogChanged where another record stands where the last one applied stood."""
+    if progress.last_digest is not None and progress.last_digest != digest(record):
+        raise LogChanged(
+            f"{partition.topic}:{partition.number}:{record.offset}: another record stands where "
+            f"the last one applied stood; {_REBUILD}"
+        )

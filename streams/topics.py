@@ -1,0 +1,68 @@
+"""The topics, what they are keyed by, and which partition a key lives on."""
+
+from collections.abc import Sequence
+
+import xxhash
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from streams.events import VOCABULARY, Event
+
+TOPICS: tuple[str, ...] = tuple(dict.fromkeys(kind.topic for kind in VOCABULARY.values()))
+
+# Events are the truth: nothing is ever deleted or compacted away.
+_CONFIG = {
+    "retention.ms": "-1",
+    "cleanup.policy": "delete",
+    "message.timestamp.type": "CreateTime",
+    "max.message.bytes": str(1024 * 1024),
+}
+
+
+def key_of(event: Event) -> bytes:
+    """One shop's one subject: a retried event always meets its first copy."""
+    return f"{event.shop}/{event.subject}".encode()
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where a key lives. Fixed for good: growing means a new topic and a rebuild."""
+    return xxhash.xxh3_64_intdigest(key) % partitions
+
+
+class PartitionsDiffer(Exception):
+    """A topic is there with another number of partitions: keys would be looked for elsewhere."""
+
+
+async def create_topics(
+    bootstrap: str,
+    partitions: int,
+    prefix: str = "",
+    replication: int = 1,
+    topics: Sequence[str] = TOPICS,
+) -> None:
+    """Creates the topics that are not there yet; those that are, are left alone.
+
+    Raises PartitionsDiffer, or a KafkaError where Kafka does not create one.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        missing = {prefix + name for name in topics} - set(await admin.list_topics())
+        wanted = [
+            NewTopic(name, partitions, replication, topic_configs=_CONFIG)
+            for name in sorted(missing)
+        ]
+        if wanted:
+            answer = await admin.create_topics(wanted)
+            for name, code, *_ in answer.topic_errors:
+                if code not in (0, TopicAlreadyExistsError.errno):  # another process was quicker
+                    raise for_code(code)(f"topic {name} cannot be created")
+        for found in await admin.describe_topics([prefix + name for name in topics]):
+            count = len(found["partitions"])
+            if count and count != partitions:
+                raise PartitionsDiffer(
+                    f"topic {found['topic']} has {count} partitions, not {partitions}: a key's "
+                    "partition is fixed for good; set TILLSTREAM_PARTITIONS to what it has"
+                )
+    finally:
+        await admin.close()
