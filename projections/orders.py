@@ -1,0 +1,446 @@
+"""`orders`: each order as the set of its events leaves it, and what it contributes to sales.
+
+An order's contribution is a pure function of the *set* of its events. Whatever order they come
+in, however often, however late, the figures built from new minus old contribution end the same.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from projections.read_model import (
+    Figure,
+    Folded,
+    FoldFailed,
+    ReadModel,
+    Setting,
+    Transaction,
+)
+from streams import money
+from streams.codec import Fact
+from streams.events import (
+    Data,
+    Line,
+    OrderCancelled,
+    OrderCompleted,
+    OrderDelivered,
+    OrderPaid,
+    OrderPlaced,
+    OrderRefunded,
+    OrderShipped,
+    OrderUpdated,
+    SalesAdjusted,
+)
+
+NO_CURRENCY = "XXX"  # ISO 4217: no currency involved
+UNKNOWN = ""
+
+D = TypeVar("D", bound=Data)
+
+
+class Told(Struct, Generic[D], frozen=True, gc=False):
+    """One event of an order, as far as the order remembers it."""
+
+    at: datetime
+    id: str
+    data: D
+    person: str | None = None
+
+
+class Order(Struct, frozen=True, omit_defaults=True):
+    """All that an order's figures depend on. Of two events that say the same, the earlier holds.
+
+    Refunds are kept by refund id, adjustments by event id; an update's lines replace the sale's.
+    """
+
+    placed: Told[OrderPlaced] | None = None
+    sale: Told[OrderCompleted] | None = None
+    update: Told[OrderUpdated] | None = None
+    paid: Told[OrderPaid] | None = None
+    shipped: Told[OrderShipped] | None = None
+    delivered: Told[OrderDelivered] | None = None
+    cancelled: Told[OrderCancelled] | None = None
+    refunds: dict[str, Told[OrderRefunded]] = {}
+    adjustments: dict[str, Told[SalesAdjusted]] = {}
+
+
+class PostingLine(Struct, frozen=True, gc=False):
+    """One product's share of a posting; money in ten-thousandths."""
+
+    product: str
+    category: str
+    name: str
+    gross: int = 0
+    discounts: int = 0
+    refunds: int = 0
+    adjustments: int = 0
+    units: int = 0
+    refunded_units: int = 0
+
+
+class Posting(Struct, frozen=True, gc=False):
+    """What an order contributes to sales at one moment; sign -1 takes it back.
+
+    `orders` is 1 for the sale itself, 0 for what follows.
+    """
+
+    shop: str
+    at: datetime
+    currency: str
+    country: str
+    orders: int
+    lines: Sequence[PostingLine]
+    sign: int = 1
+
+
+# The fold.
+
+Key = tuple[str, str]  # shop, order id
+
+_FIELDS: Mapping[type[Data], str] = {
+    OrderPlaced: "placed",
+    OrderCompleted: "sale",
+    OrderUpdated: "update",
+    OrderPaid: "paid",
+    OrderShipped: "shipped",
+    OrderDelivered: "delivered",
+    OrderCancelled: "cancelled",
+}
+_CONCERNING = frozenset({*_FIELDS, OrderRefunded, SalesAdjusted})
+
+
+def evolve(order: Order, fact: Fact) -> Order:
+    """The order with one more event known. The events' order does not matter, nor repetition."""
+    event, data = fact.event, fact.data
+    told: Told[Any] = Told(event.time, event.id, data, event.person)
+    if isinstance(data, OrderUpdated) and not data.products:
+        return order  # it says nothing of what was sold
+    field = _FIELDS.get(type(data))
+    if field is not None:
+        choose = _later if field == "update" else _earlier
+        return msgspec.structs.replace(order, **{field: choose(getattr(order, field), told)})
+    if isinstance(data, OrderRefunded):
+        key = data.refund_id or told.id
+        kept = {**order.refunds, key: _earlier(order.refunds.get(key), told)}
+        return msgspec.structs.replace(order, refunds=kept)
+    adjustments = {**order.adjustments, told.id: _earlier(order.adjustments.get(told.id), told)}
+    return msgspec.structs.replace(order, adjustments=adjustments)
+
+
+def _earlier(known: Told[Any] | None, told: Told[Any]) -> Told[Any]:
+    return told if known is None or (told.at, told.id) < (known.at, known.id) else known
+
+
+def _later(known: Told[Any] | None, told: Told[Any]) -> Told[Any]:
+    return told if known is None or (told.at, told.id) > (known.at, known.id) else known
+
+
+def contribution(shop: str, order: Order) -> list[Posting]:
+    """All that an order adds to sales: the sale, what was given back, what was corrected."""
+    postings = []
+    left: list[PostingLine] = []
+    currency, country = _currency(order), _country(order)
+    if order.sale:
+        left = _lines(order, order.sale.data)
+        postings.append(Posting(shop, order.sale.at, currency, country, 1, left))
+    if order.refunds or order.cancelled:
+        postings += _given_back(shop, order, left)
+    for told in sorted(order.adjustments.values(), key=lambda told: (told.at, told.id)):
+        amount = PostingLine(UNKNOWN, UNKNOWN, "", adjustments=told.data.amount)
+        own_currency, own_country = told.data.currency or currency, told.data.country or country
+        postings.append(Posting(shop, told.at, own_currency, own_country, 0, [amount]))
+    return postings
+
+
+def _lines(order: Order, data: OrderPlaced | OrderCompleted | OrderUpdated) -> list[PostingLine]:
+    """What was sold, as last updated, with the order's discount shared out over its lines."""
+    if order.update and (not order.sale or order.update.at >= order.sale.at):
+        data = order.update.data
+    gross = [line.price * line.quantity for line in data.products]
+    discount = min(data.discount, sum(gross)) if data.discount else 0
+    shares = allocate(discount, gross) if discount else [0] * len(gross)
+    return [
+        PostingLine(
+            line.product_id,
+            line.category or UNKNOWN,
+            line.name or "",
+            gross=amount,
+            discounts=share,
+            units=line.quantity,
+        )
+        for line, amount, share in zip(data.products, gross, shares, strict=True)
+    ]
+
+
+def _given_back(shop: str, order: Order, sold: Sequence[PostingLine]) -> Iterable[Posting]:
+    """Refunds in order of time, then the rest where a sold order was cancelled."""
+    left = [[line.gross - line.discounts, line.units] for line in sold]
+    refunds = sorted(order.refunds.values(), key=lambda told: (told.at, told.id))
+    # A cancellation gives back what no refund does, be it made before or after.
+    cancelled = [order.cancelled] if order.cancelled and order.sale else []
+    events: list[Told[Any]] = [*refunds, *cancelled]
+    for told in events:
+        lines = _refund_lines(told.data, sold, left)
+        if lines:
+            currency = told.data.currency or _currency(order)
+            country = told.data.country or _country(order)
+            yield Posting(shop, told.at, currency, country, 0, lines)
+
+
+def _refund_lines(
+    data: OrderRefunded | OrderCancelled, sold: Sequence[PostingLine], left: list[list[int]]
+) -> list[PostingLine]:
+    """What one refund gives back, by product; takes it off what is `left` of each sold line."""
+    if isinstance(data, OrderRefunded) and data.products:
+        return [_refund_line(line, sold, left) for line in data.products]
+    amounts = [amount for amount, _ in left]
+    told = data.revenue if data.revenue is not None else data.total
+    if isinstance(data, OrderCancelled) or told is None:
+        units = [count for _, count in left]
+        left[:] = [[0, 0] for _ in left]
+        return _given(sold, amounts, units)
+    if not sum(amounts):
+        return [PostingLine(UNKNOWN, UNKNOWN, "", refunds=told)] if told else []
+    shares = allocate(told, amounts)
+    left[:] = [[max(0, a - s), n] for (a, n), s in zip(left, shares, strict=True)]
+    return _given(sold, shares, [0] * len(shares))
+
+
+def _refund_line(line: Line, sold: Sequence[PostingLine], left: list[list[int]]) -> PostingLine:
+    amount, units = line.price * line.quantity, line.quantity
+    category, name = line.category or UNKNOWN, line.name or ""
+    open_amount, open_units = amount, units
+    for one, rest in zip(sold, left, strict=True):
+        if one.product == line.product_id:
+            category, name = line.category or one.category, line.name or one.name
+            taken, fewer = min(open_amount, rest[0]), min(open_units, rest[1])
+            rest[0], rest[1] = rest[0] - taken, rest[1] - fewer
+            open_amount, open_units = open_amount - taken, open_units - fewer
+    return PostingLine(line.product_id, category, name, refunds=amount, refunded_units=units)
+
+
+def _given(
+    sold: Sequence[PostingLine], amounts: Sequence[int], units: Sequence[int]
+) -> list[PostingLine]:
+    return [
+        PostingLine(line.product, line.category, line.name, refunds=amount, refunded_units=count)
+        for line, amount, count in zip(sold, amounts, units, strict=True)
+        if amount or count
+    ]
+
+
+def allocate(amount: int, weights: Sequence[int]) -> list[int]:
+    """Splits an amount by weight into whole units that add up to it (largest remainder)."""
+    total = sum(weights)
+    shares = [amount * weight // total for weight in weights] if total else [0] * len(weights)
+    by_remainder = sorted(
+        range(len(weights)), key=lambda i: (-(amount * weights[i] % total) if total else 0, i)
+    )
+    for i in by_remainder[: amount - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+def difference(old: Sequence[Posting], new: Sequence[Posting]) -> list[Posting]:
+    """What to take back and what to add, to come from one contribution to the other."""
+    gone, come = list(old), []
+    for posting in new:
+        if posting in gone:
+            gone.remove(posting)  # two refunds may be alike: each stands for one only
+        else:
+            come.append(posting)
+    return [msgspec.structs.replace(posting, sign=-1) for posting in gone] + come
+
+
+def _currency(order: Order) -> str:
+    return _first(order, "currency") or NO_CURRENCY
+
+
+def _country(order: Order) -> str:
+    return _first(order, "country") or UNKNOWN
+
+
+def _first(order: Order, field: str) -> str | None:
+    """What the order's events say of a field, the sale first."""
+    if order.sale and (value := getattr(order.sale.data, field)):
+        return str(value)
+    found = (getattr(told.data, field, None) for told in _tellers(order))
+    return next((value for value in found if value), None)
+
+
+def _person(order: Order) -> str | None:
+    return next((told.person for told in _tellers(order) if told.person), None)
+
+
+def _tellers(order: Order) -> Iterable[Told[Any]]:
+    refunds = sorted(order.refunds.values(), key=lambda told: (told.at, told.id))
+    tellers = (order.sale, order.placed, order.update, order.cancelled, order.paid, *refunds)
+    return (told for told in tellers if told)
+
+
+def status(order: Order, postings: Sequence[Posting]) -> str:
+    """One word for where an order stands."""
+    if order.cancelled:
+        return "cancelled"
+    lines = [line for posting in postings for line in posting.lines] if order.refunds else []
+    refunded = sum(line.refunds for line in lines)
+    if refunded and refunded >= sum(line.gross - line.discounts for line in lines):
+        return "refunded"
+    stages = ("delivered", "shipped", "completed", "paid", "placed")
+    for stage in stages:
+        if getattr(order, "sale" if stage == "completed" else stage):
+            return stage
+    return "adjusted" if order.adjustments else "updated"
+
+
+def fold(facts: Sequence[Fact], known: Mapping[Key, Order], _setting: Setting) -> Folded:
+    """Evolves the orders that these facts concern, and says what that changes in sales."""
+    of_order: dict[Key, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        if type(fact.data) in _CONCERNING:
+            of_order[fact.event.shop, fact.event.subject].append(fact)
+    states, changes, rows = {}, [], []
+    for key in sorted(of_order):
+        try:
+            old = known.get(key)
+            new = _evolve_all(old or Order(), of_order[key])
+            if new != (old or Order()):
+                postings = contribution(key[0], new)
+                changes += difference(contribution(key[0], old), postings) if old else postings
+                states[key] = new
+                rows.append((*key, status(new, postings), _encoder.encode(new).decode()))
+        except FoldFailed:
+            raise
+        except Exception as error:
+            raise FoldFailed("orders", of_order[key][-1]) from error
+    return Folded(rows, changes, states)
+
+
+def _evolve_all(order: Order, facts: Iterable[Fact]) -> Order:
+    for fact in facts:
+        try:
+            order = evolve(order, fact)
+        except Exception as error:
+            raise FoldFailed("orders", fact) from error
+    return order
+
+
+# The states, and the upsert.
+
+_encoder = msgspec.json.Encoder(enc_hook=money.encode)
+_decoder = msgspec.json.Decoder(Order, dec_hook=money.decode)
+
+
+async def load(transaction: Transaction, facts: Sequence[Fact]) -> dict[Key, Order]:
+    """The orders that these facts concern, as far as they are known."""
+    keys = {
+        (fact.event.shop, fact.event.subject) for fact in facts if type(fact.data) in _CONCERNING
+    }
+    if not keys:
+        return {}
+    rows = await transaction.fetch(_LOAD, *map(list, zip(*keys, strict=True)))
+    return {(shop, order_id): _decoder.decode(state) for shop, order_id, state in rows}
+
+
+_LOAD = """
+    SELECT shop, order_id, state
+    FROM orders JOIN unnest($1::text[], $2::text[]) AS wanted (shop, order_id)
+    USING (shop, order_id)
+"""
+
+
+async def upsert(transaction: Transaction, rows: Sequence[Any], _setting: Setting) -> list[Figure]:
+    """Sets the orders to their new states."""
+    await transaction.execute(_UPSERT, *zip(*rows, strict=True))
+    return []
+
+
+_UPSERT = """
+    INSERT INTO orders AS known (shop, order_id, status, state, revision)
+    SELECT shop, order_id, status, state::json, 1
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+        AS new (shop, order_id, status, state)
+    ON CONFLICT (shop, order_id) DO UPDATE SET
+        status = excluded.status, state = excluded.state, revision = known.revision + 1
+"""
+
+ORDERS = ReadModel("orders", version=1, fold=fold, upsert=upsert, load=load)
+
+
+# The query.
+
+
+async def order(transaction: Transaction, shop: str, order_id: str) -> dict[str, Any] | None:
+    """One order with its lines and times; money as decimal strings. None if it is not known."""
+    row = await transaction.fetchrow(
+        "SELECT status, state, revision FROM orders WHERE shop = $1 AND order_id = $2",
+        shop,
+        order_id,
+    )
+    return (
+        None
+        if row is None
+        else describe(shop, order_id, _decoder.decode(row["state"])) | {"revision": row["revision"]}
+    )
+
+
+def describe(shop: str, order_id: str, known: Order) -> dict[str, Any]:
+    """An order as the API gives it."""
+    postings = contribution(shop, known)
+    lines = [line for posting in postings for line in posting.lines]
+    gross, discounts, refunds, adjustments = (
+        sum(getattr(line, measure) for line in lines)
+        for measure in ("gross", "discounts", "refunds", "adjustments")
+    )
+    told = known.sale or known.placed
+    ordered = known.sale or known.update or known.placed
+    return {
+        "shop": shop,
+        "order_id": order_id,
+        "status": status(known, postings),
+        "person": _person(known),
+        "country": _country(known) or None,
+        "currency": _currency(known),
+        **{
+            f"{stage}_at": moment.at if (moment := getattr(known, field)) else None
+            for stage, field in _STAGES.items()
+        },
+        "gross": money.text(gross),
+        "discounts": money.text(discounts),
+        "refunds": money.text(refunds),
+        "net": money.text(gross - discounts - refunds),
+        "adjustments": money.text(adjustments),
+        "shipping": _told_amount(told, "shipping"),
+        "tax": _told_amount(told, "tax"),
+        "total": _told_amount(told, "total"),
+        "lines": [
+            {
+                "product": line.product,
+                "name": line.name or None,
+                "category": line.category or None,
+                "units": line.units,
+                "gross": money.text(line.gross),
+                "discounts": money.text(line.discounts),
+            }
+            for line in (_lines(known, ordered.data) if ordered else ())
+        ],
+    }
+
+
+def _told_amount(told: Told[Any] | None, field: str) -> str | None:
+    amount = getattr(told.data, field) if told else None
+    return None if amount is None else money.text(amount)
+
+
+_STAGES = {
+    "placed": "placed",
+    "paid": "paid",
+    "completed": "sale",
+    "shipped": "shipped",
+    "delivered": "delivered",
+    "cancelled": "cancelled",
+}

@@ -1,0 +1,71 @@
+"""Connections to Postgres, and the plain SQL migrations that shape it."""
+
+import hashlib
+from importlib import resources
+
+import asyncpg
+
+_LOCK = 7_118_290_355  # any number, the same in every process that migrates
+
+
+class MigrationChanged(Exception):
+    """A migration was edited after it had been applied here."""
+
+
+async def connect(dsn: str, schema: str, size: int = 4) -> "asyncpg.Pool[asyncpg.Record]":
+    """A pool whose connections see one schema first. Small statements: compiling them costs more.
+
+    Raises OSError or asyncpg.PostgresError where the server does not answer.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        command_timeout=60,
+        reset=_as_it_is,
+        server_settings={
+            "search_path": f'"{schema}"',
+            "application_name": "tillstream",
+            "jit": "off",
+        },
+    )
+
+
+async def _as_it_is(_: object) -> None:
+    """A connection goes back as it is. None of ours sets anything on one beyond a transaction, and
+    the round trip that would undo it costs as much as a query."""
+
+
+async def migrate(dsn: str, schema: str) -> list[str]:
+    """Applies the migrations that are new here, each in one transaction; their names."""
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": f'"{schema}"'})
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, checksum text NOT NULL)"
+        )
+        rows = await connection.fetch("SELECT name, checksum FROM migrations")
+        applied = {row["name"]: row["checksum"] for row in rows}
+        return [name for name, sql in _migrations() if await _apply(connection, name, sql, applied)]
+    finally:
+        await connection.close()
+
+
+async def _apply(
+    connection: asyncpg.Connection, name: str, sql: str, applied: dict[str, str]
+) -> bool:
+    checksum = hashlib.sha256(sql.encode()).hexdigest()
+    if name in applied:
+        if applied[name] != checksum:
+            raise MigrationChanged(f"{name} is not the one applied here: add a new one instead")
+        return False
+    async with connection.transaction():
+        await connection.execute(sql)
+        await connection.execute("INSERT INTO migrations VALUES ($1, $2)", name, checksum)
+    return True
+
+
+def _migrations() -> list[tuple[str, str]]:
+    files = resources.files("projections").joinpath("migrations").iterdir()
+    return sorted((file.name, file.read_text()) for file in files if file.name.endswith(".sql"))

@@ -1,0 +1,222 @@
+"""`revenue`: sales by hour along one dimension at a time, from what orders contribute.
+
+gross − discounts − refunds = net. Adjustments (corrections of the books) stand beside it.
+A sale counts at its own time, a refund at the refund's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from projections.clock import ShopClock
+from projections.orders import Posting, PostingLine
+from projections.read_model import (
+    Figure,
+    Folded,
+    ReadModel,
+    Row,
+    Setting,
+    Transaction,
+    amount_type,
+)
+from streams import money
+
+DIMENSIONS = ("total", "country", "category", "product")
+MEASURES = (
+    "gross",
+    "discounts",
+    "refunds",
+    "adjustments",
+    "orders",
+    "units",
+    "refunded_units",
+)
+_ORDERS = MEASURES.index("orders")
+GRAINS = ("total", "hour", "day", "month")
+
+Key = tuple[str, str, int, str, str]  # shop, dimension, hour, key, currency
+
+
+def fold(changes: Sequence[Posting], _known: Mapping[Any, Any], setting: Setting) -> Folded:
+    """What to add to each row, sorted by key. A row that comes to nothing is left out."""
+    rows: dict[Key, list[int]] = {}
+    hour_of = setting.clock.hour
+    for posting in changes:
+        hour, shop, currency = hour_of(posting.at), posting.shop, posting.currency
+        total, country = (shop, "total", hour, "", currency), posting.country
+        counted = {total, (shop, "country", hour, country, currency)}
+        for line in posting.lines:
+            amounts = _amounts(posting.sign, line)
+            for row in (
+                total,
+                (shop, "country", hour, country, currency),
+                (shop, "category", hour, line.category, currency),
+                (shop, "product", hour, line.product, currency),
+            ):
+                known = rows.get(row)
+                if known is None:
+                    known = rows[row] = [0] * len(MEASURES)
+                for measure, amount in amounts:
+                    known[measure] += amount
+                counted.add(row)
+        if posting.orders:
+            for row in counted:
+                rows[row][_ORDERS] += posting.sign
+    return Folded([(*key, *rows[key]) for key in sorted(rows) if any(rows[key])])
+
+
+def _amounts(sign: int, line: PostingLine) -> list[tuple[int, int]]:
+    """What a line adds to which of MEASURES; most lines add to two of them."""
+    if line.refunds or line.adjustments or line.discounts or line.refunded_units:
+        return [
+            (i, sign * amount)
+            for i, name in enumerate(MEASURES)
+            if name != "orders" and (amount := getattr(line, name))
+        ]
+    return [(0, sign * line.gross), (5, sign * line.units)]
+
+
+_UPSERT = """
+    WITH changed AS (
+        INSERT INTO revenue AS known (
+            shop, dimension, hour, key, currency,
+            gross, discounts, refunds, adjustments, orders, units, refunded_units, revision
+        )
+        SELECT
+            shop, dimension, to_timestamp(hour), key, currency,
+            gross * 0.0001, discounts * 0.0001, refunds * 0.0001, adjustments * 0.0001,
+            orders, units, refunded_units, 1
+        FROM unnest(
+            $1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
+            $6::{amounts}[], $7::{amounts}[], $8::{amounts}[], $9::{amounts}[],
+            $10::bigint[], $11::bigint[], $12::bigint[]
+        ) AS new (
+            shop, dimension, hour, key, currency,
+            gross, discounts, refunds, adjustments, orders, units, refunded_units
+        )
+        ON CONFLICT (shop, dimension, hour, key, currency) DO UPDATE SET
+            gross = known.gross + excluded.gross,
+            discounts = known.discounts + excluded.discounts,
+            refunds = known.refunds + excluded.refunds,
+            adjustments = known.adjustments + excluded.adjustments,
+            orders = known.orders + excluded.orders,
+            units = known.units + excluded.units,
+            refunded_units = known.refunded_units + excluded.refunded_units,
+            revision = known.revision + 1
+        RETURNING known.*
+    )
+    SELECT * FROM changed WHERE hour >= $13
+"""
+
+
+async def upsert(transaction: Transaction, rows: Sequence[Any], setting: Setting) -> list[Figure]:
+    """Adds to the rows; those that are live come back as figures with their new values."""
+    query = _UPSERT.format(amounts=amount_type(rows, 5, 9))
+    changed = await transaction.fetch(query, *zip(*rows, strict=True), setting.live_since)
+    return [_figure(row, setting.clock) for row in changed]
+
+
+# The live figures.
+
+
+async def live(transaction: Transaction, setting: Setting) -> list[Figure]:
+    """Every figure that is live, to fill Redis with."""
+    return [
+        _figure(row, setting.clock) for row in await transaction.fetch(_LIVE, setting.live_since)
+    ]
+
+
+_LIVE = "SELECT * FROM revenue WHERE hour >= $1 ORDER BY shop, dimension, hour, key, currency"
+
+REVENUE = ReadModel("revenue", version=1, fold=fold, upsert=upsert, live=live)
+
+
+def _figure(row: Row, clock: ShopClock) -> Figure:
+    hour = row["hour"].astimezone(clock.zone)
+    value = {
+        "dimension": row["dimension"],
+        "key": row["key"],
+        "hour": hour.isoformat(),
+        "day": hour.date().isoformat(),
+        "currency": row["currency"],
+        **_measures(row),
+    }
+    key = "|".join((row["dimension"], row["hour"].isoformat(), row["key"], row["currency"]))
+    return Figure("revenue", row["shop"], value["day"], key, value, row["revision"])
+
+
+def _measures(row: Row) -> dict[str, Any]:
+    """A row's measures as the API gives them: exact decimals as strings, counts as numbers."""
+    amounts = {name: money.from_decimal(row[name]) for name in MEASURES[:4]}
+    net = amounts["gross"] - amounts["discounts"] - amounts["refunds"]
+    return (
+        {name: money.text(units) for name, units in amounts.items()}
+        | {"net": money.text(net)}
+        | {name: int(row[name]) for name in MEASURES[4:]}
+    )
+
+
+# The query.
+
+_SUMS = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
+
+_QUERY = f"""
+    SELECT
+        CASE $6::text
+            WHEN 'hour' THEN hour
+            WHEN 'day' THEN date_trunc('day', hour, $7)
+            WHEN 'month' THEN date_trunc('month', hour, $7)
+        END AS period,
+        key, currency, {_SUMS}
+    FROM revenue
+    WHERE shop = $1 AND dimension = $2 AND hour >= $3 AND hour < $4
+        AND ($5::text IS NULL OR currency = $5)
+        AND ($8::text[] IS NULL OR key = ANY ($8))
+    GROUP BY period, key, currency
+    HAVING (sum(gross), sum(discounts), sum(refunds), sum(adjustments), sum(orders), sum(units),
+        sum(refunded_units)) <> (0, 0, 0, 0, 0, 0, 0)
+    ORDER BY period, sum(gross) DESC, key, currency
+"""  # noqa: S608  (made of constants)
+
+
+_PERIODS: Mapping[str, Callable[[datetime], str]] = {
+    "hour": datetime.isoformat,
+    "day": lambda begins: begins.date().isoformat(),
+    "month": lambda begins: f"{begins:%Y-%m}",
+}
+
+
+async def revenue(
+    transaction: Transaction,
+    clock: ShopClock,
+    *,
+    shop: str,
+    first: date | None = None,
+    last: date | None = None,
+    grain: str = "day",
+    by: str = "total",
+    currency: str | None = None,
+    keys: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Sales of the shop's days first..last (both included), a row per period, key and currency."""
+    rows = await transaction.fetch(
+        _QUERY,
+        shop,
+        by,
+        clock.midnight(first) if first else datetime.min.replace(tzinfo=UTC),
+        clock.midnight(date.fromordinal(last.toordinal() + 1))
+        if last
+        else datetime.max.replace(tzinfo=UTC),
+        currency,
+        grain,
+        clock.zone.key,
+        list(keys) if keys else None,
+    )
+    return [_period(row, grain, by, clock) for row in rows]
+
+
+def _period(row: Row, grain: str, by: str, clock: ShopClock) -> dict[str, Any]:
+    begins = row["period"].astimezone(clock.zone) if row["period"] else None
+    period = {grain: _PERIODS[grain](begins)} if begins else {}
+    key = {} if by == "total" else {by: row["key"] or None}
+    return {**period, **key, "currency": row["currency"], **_measures(row)}

@@ -1,0 +1,324 @@
+"""One group's progress and read models in Postgres: a batch is one transaction, or nothing.
+
+`prepare` loads the states that a batch builds on and folds it, while the batch before is still
+being committed: what that one leaves behind is taken from its own fold. `commit` then only writes.
+This is sound because a key lives on one partition, and a partition's rows change only together
+with its progress row, which `commit` moves first: if that row is where the batch begins, nobody
+has touched what the batch was folded on. If it is not, nothing is written and all is folded anew.
+
+The order within a transaction is always the same: progress rows moved, and thereby locked;
+quarantine; the read models in the order of the table of subscriptions, each with its keys sorted.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from projections.clock import ShopClock
+from projections.live import Publisher
+from projections.read_model import LIVE, Figure, Folded, Setting, Step, Transaction
+from streams.subscribe import Batch, Moved, Part, Partition, Progress, Transient, aside
+
+_TRANSIENT = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+    OSError,
+    TimeoutError,
+)
+
+
+@dataclass
+class Prepared:
+    """A batch, folded, on the ground that the batch before is applied as it was folded then."""
+
+    batch: Batch
+    folded: Mapping[str, Folded]
+    setting: Setting
+    ground: "tuple[Prepared, Mapping[str, Folded]] | None" = None
+    applied: bool = False
+
+    def stands(self) -> bool:
+        """Whether what it was folded on has come true."""
+        return self.ground is None or (
+            self.ground[0].applied and self.ground[0].folded is self.ground[1]
+        )
+
+
+class ReadModelChanged(Exception):
+    """A read model's code is of another version than its table."""
+
+
+class _Fenced(Exception):
+    """Someone else has applied records of this batch."""
+
+
+class GroupStore:
+    """Implements `streams.subscribe.Store` for one group."""
+
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        group: str,
+        steps: Sequence[Step],
+        clock: ShopClock,
+        publisher: Publisher | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._pool = pool
+        self._group = group
+        self._steps = steps
+        self._clock = clock
+        self._now = now
+        self.publisher = publisher
+
+    def _setting(self) -> Setting:
+        """Live are whole days: a snapshot reads them whole."""
+        day = self._clock.day(self._clock.hour(self._now() - LIVE))
+        return Setting(self._clock, self._clock.midnight(day))
+
+    async def register(self) -> Mapping[str, int]:
+        """Each read model's generation; a new one's first. Raises ReadModelChanged."""
+        generations = {}
+        async with self._transaction() as transaction:
+            for model, *_ in self._steps:
+                await transaction.execute(
+                    "INSERT INTO read_models VALUES ($1, $2, 1) ON CONFLICT DO NOTHING",
+                    model.name,
+                    model.version,
+                )
+                row = await transaction.fetchrow(
+                    "SELECT version, generation FROM read_models WHERE name = $1", model.name
+                )
+                assert row is not None
+                if row["version"] != model.version:
+                    raise ReadModelChanged(
+                        f"{model.name} is version {row['version']} here, the code is version "
+                        f"{model.version}: it must be rebuilt"
+                    )
+                generations[model.name] = row["generation"]
+        return generations
+
+    async def progress(self, ids: Mapping[Partition, UUID]) -> Mapping[Partition, Progress]:
+        """Where to go on. A partition that was never read gets its row now."""
+        topics = [partition.topic for partition in ids]
+        numbers = [partition.number for partition in ids]
+        async with self._transaction() as transaction:
+            await transaction.execute(
+                """
+                INSERT INTO progress (group_name, topic, partition, topic_id)
+                SELECT $1, * FROM unnest($2::text[], $3::int[], $4::uuid[])
+                ON CONFLICT DO NOTHING
+                """,
+                self._group,
+                topics,
+                numbers,
+                list(ids.values()),
+            )
+            rows = await transaction.fetch(
+                """
+                SELECT topic, partition, next_offset, topic_id, last_digest FROM progress
+                WHERE group_name = $1
+                    AND (topic, partition) IN (SELECT * FROM unnest($2::text[], $3::int[]))
+                """,
+                self._group,
+                topics,
+                numbers,
+            )
+        return {
+            Partition(row["topic"], row["partition"]): Progress(
+                row["next_offset"], row["topic_id"], row["last_digest"]
+            )
+            for row in rows
+        }
+
+    async def prepare(self, batch: Batch, before: Prepared | None = None) -> Prepared:
+        """Folds a batch onto what is stored, and onto the batch before, which may still be on its
+        way there. Raises Transient, FoldFailed."""
+        setting = self._setting()
+        folded: dict[str, Folded] = {}
+        ground = (before, before.folded) if before is not None and not before.applied else None
+        facts = batch.facts()
+        for model, topics, of in self._steps:
+            given: Sequence[Any] = (
+                folded[of].changes if of else [fact for fact in facts if fact.topic in topics]
+            )
+            known: Mapping[Any, Any] = {}
+            if model.load is not None and given:
+                async with self._connection() as connection:
+                    known = await model.load(connection, given)
+                if ground is not None:
+                    known = {**known, **ground[1][model.name].states}
+            folded[model.name] = await aside(len(given), model.fold, given, known, setting)
+        return Prepared(batch, folded, setting, ground)
+
+    async def commit(self, prepared: Prepared) -> None:
+        """Writes a prepared batch. Raises Moved, Transient, FoldFailed."""
+        if not prepared.stands():
+            prepared.folded = (await self.prepare(prepared.batch)).folded
+            prepared.ground = None
+        parts = prepared.batch.parts
+        figures: list[Figure] = []
+        try:
+            async with self._transaction() as transaction:
+                await self._advance(transaction, parts)
+                await self._keep_quarantined(transaction, parts)
+                for model, *_ in self._steps:
+                    if rows := prepared.folded[model.name].rows:
+                        figures += await model.upsert(transaction, rows, prepared.setting)
+        except _Fenced:
+            raise Moved(await self._next_offsets(parts)) from None
+        prepared.applied, prepared.ground = True, None
+        if self.publisher is not None:
+            self.publisher.offer(figures)
+
+    async def _advance(self, transaction: Transaction, parts: Sequence[Part]) -> None:
+        """Moves the progress rows, which locks them, so that no one else can apply the same records
+        meanwhile. Raises _Fenced where one does not stand at its part's beginning."""
+        moved = await transaction.fetch(
+            """
+            UPDATE progress SET
+                next_offset = new.next_offset,
+                last_digest = new.last_digest,
+                applied = progress.applied + new.applied,
+                repeated = progress.repeated + new.repeated,
+                quarantined = progress.quarantined + new.quarantined,
+                complete_to = greatest(complete_to, new.until)
+            FROM unnest(
+                $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[],
+                $7::bigint[], $8::bigint[], $9::bigint[], $10::timestamptz[]
+            ) AS new (
+                topic, partition, first_offset, next_offset, last_digest,
+                applied, repeated, quarantined, until
+            )
+            WHERE group_name = $1
+                AND progress.topic = new.topic AND progress.partition = new.partition
+                AND progress.next_offset = new.first_offset
+            RETURNING progress.topic, progress.partition
+            """,
+            self._group,
+            *zip(
+                *(
+                    (
+                        *part.partition,
+                        part.first,
+                        part.next,
+                        part.last_digest,
+                        len(part.facts),
+                        len(part.repeated),
+                        len(part.quarantined),
+                        moment(part.until_ms),
+                    )
+                    for part in parts
+                ),
+                strict=True,
+            ),
+        )
+        if len(moved) < len(parts):
+            raise _Fenced
+
+    async def _next_offsets(self, parts: Sequence[Part]) -> Mapping[Partition, int]:
+        """Where the parts' partitions stand; -1 where there is no row any more."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                """
+            SELECT topic, partition, next_offset FROM progress
+            WHERE group_name = $1
+                AND (topic, partition) IN (SELECT * FROM unnest($2::text[], $3::int[]))
+            """,
+                self._group,
+                [part.partition.topic for part in parts],
+                [part.partition.number for part in parts],
+            )
+        at = {Partition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        return {part.partition: at.get(part.partition, -1) for part in parts}
+
+    async def _keep_quarantined(self, transaction: Transaction, parts: Sequence[Part]) -> None:
+        rows = [
+            (
+                self._group,
+                *part.partition,
+                record.offset,
+                record.event_id,
+                record.field,
+                record.reason,
+                record.key,
+                record.value,
+                moment(record.timestamp_ms),
+            )
+            for part in parts
+            for record in part.quarantined
+        ]
+        if rows:
+            await transaction.executemany(
+                "INSERT INTO quarantine VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", rows
+            )
+
+    async def caught_up(self, next_offsets: Mapping[Partition, int], at: datetime) -> None:
+        """Moves the watermark of partitions that are still at these offsets."""
+        async with self._transaction() as transaction:
+            await transaction.execute(
+                """
+                UPDATE progress SET complete_to = greatest(complete_to, $5)
+                FROM unnest($2::text[], $3::int[], $4::bigint[]) AS idle (topic, partition, at)
+                WHERE group_name = $1 AND progress.topic = idle.topic
+                    AND progress.partition = idle.partition AND next_offset = idle.at
+                """,
+                self._group,
+                [partition.topic for partition in next_offsets],
+                [partition.number for partition in next_offsets],
+                list(next_offsets.values()),
+                at,
+            )
+
+    async def resumed(self) -> None:
+        """Someone may have died between a commit and Redis."""
+        if self.publisher is not None:
+            self.publisher.ask_refill()
+
+    async def live_figures(self) -> list[Figure]:
+        """All live figures of the group's read models, as Postgres has them."""
+        setting = self._setting()
+        async with self._connection() as connection:
+            return [
+                figure
+                for step in self._steps
+                if step.model.live is not None
+                for figure in await step.model.live(connection, setting)
+            ]
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator["PoolConnectionProxy[asyncpg.Record]"]:
+        """A connection; what may pass is raised as Transient."""
+        try:
+            async with self._pool.acquire() as connection:
+                yield connection
+        except _TRANSIENT as error:
+            raise Transient(f"{type(error).__name__}: {error}") from error
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Transaction]:
+        """One transaction. Where it raises Transient its outcome may be unknown: nothing is sent
+        again by itself, the caller comes back, and the progress rows tell."""
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+
+def moment(timestamp_ms: int) -> datetime:
+    """A record's timestamp; 1970 where whoever wrote it set one that is none."""
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
