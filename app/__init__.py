@@ -1,0 +1,1 @@
+"""The doors: HTTP and websockets, the worker, the local stack, the command line."""

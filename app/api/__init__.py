@@ -1,0 +1,1 @@
+"""HTTP and websockets: events in, figures out."""

@@ -1,0 +1,122 @@
+"""What every answer says of itself: up to which offsets and time it is complete.
+
+Figures and offsets are read in one snapshot of Postgres, so they always belong together.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Annotated, Any
+
+import asyncpg
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from app.api.problems import Problem
+from app.subscriptions import topics_of
+from projections.read_model import Transaction
+from streams.log import Position
+
+_POLL_SECONDS = 0.01
+
+MinPosition = Annotated[
+    list[str],
+    Query(
+        description="answer only once these positions are in the figures, such as `orders:3:1234`; "
+        "after `wait` seconds a 504",
+        max_length=100,
+    ),
+]
+Wait = Annotated[float, Query(ge=0, le=30, description="seconds to wait for min_position")]
+
+
+class CompleteTo(BaseModel):
+    """Every event before these offsets is in the answer, and every event up to this time."""
+
+    next_offsets: dict[str, list[int]] = Field(examples=[{"orders": [12, 9]}])
+    time: datetime | None = Field(description="null while nothing was read yet")
+
+
+class Figures:
+    """Read access to the read models of one group."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def snapshot(
+        self, group: str, min_position: Sequence[str] = (), wait: float = 2.0
+    ) -> AsyncIterator[tuple[Transaction, CompleteTo]]:
+        """One snapshot: a transaction to query in, and what it is complete to. Raises Problem."""
+        if min_position:
+            await self._until(group, _parse(group, min_position), wait)
+        try:
+            async with (
+                self._pool.acquire(timeout=5) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                yield connection, await _complete_to(connection, group)
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.InterfaceError,
+            asyncpg.PostgresConnectionError,
+        ) as e:
+            raise Problem(
+                503, "postgres_unavailable", "the figures cannot be read now", headers=_RETRY
+            ) from e
+
+    async def _until(self, group: str, wanted: Mapping[tuple[str, int], int], wait: float) -> None:
+        try:
+            async with asyncio.timeout(wait):
+                while not await self._reached(group, wanted):
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise Problem(
+                504,
+                "not_there_yet",
+                f"not all of min_position is in the figures after {wait:g} s; ask again",
+                headers={"Retry-After": "1"},
+            ) from None
+
+    async def _reached(self, group: str, wanted: Mapping[tuple[str, int], int]) -> bool:
+        rows = await self._pool.fetch(
+            "SELECT topic, partition, next_offset FROM progress WHERE group_name = $1", group
+        )
+        at = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        return all(at.get(partition, 0) > offset for partition, offset in wanted.items())
+
+
+_RETRY = {"Retry-After": "2"}
+
+
+def _parse(group: str, positions: Sequence[str]) -> dict[tuple[str, int], int]:
+    """The last offset asked for of each partition that the group reads. Raises Problem."""
+    wanted: dict[tuple[str, int], int] = {}
+    for text in ",".join(positions).split(","):
+        try:
+            topic, partition, offset = Position.parse(text.strip())
+        except ValueError:
+            raise Problem(
+                422,
+                "invalid",
+                f"min_position: {text!r} is not of the form topic:partition:offset",
+                [{"field": "min_position", "reason": f"{text!r} is not topic:partition:offset"}],
+            ) from None
+        if topic in topics_of(group):
+            wanted[topic, partition] = max(offset, wanted.get((topic, partition), -1))
+    return wanted
+
+
+async def _complete_to(transaction: Transaction, group: str) -> CompleteTo:
+    rows = await transaction.fetch(
+        "SELECT topic, partition, next_offset, complete_to FROM progress "
+        "WHERE group_name = $1 ORDER BY topic, partition",
+        group,
+    )
+    offsets: dict[str, list[int]] = {}
+    for row in rows:
+        offsets.setdefault(row["topic"], []).append(row["next_offset"])
+    times: list[Any] = [row["complete_to"] for row in rows]
+    return CompleteTo(next_offsets=offsets, time=min(times) if times and all(times) else None)

@@ -1,0 +1,284 @@
+"""`POST /v1/events`: one event or a batch, each answered with its position or with a reason.
+
+202 means that Kafka has acknowledged every accepted event with acks=all. A 503 may still have
+been written: send the same ids again, and each counts once.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import asyncpg
+import msgspec
+import orjson
+import uuid_utils
+from fastapi import APIRouter, Request, Response
+from msgspec import Meta, Raw, Struct
+
+from app.api.problems import Problem
+from app.vault import Erased, Vault
+from streams import codec
+from streams.codec import Refused
+from streams.events import PERSONAL, VOCABULARY, Data, Event, Id, Kind, Time, canonical, subject_of
+from streams.log import Log, LogUnavailable, Position
+
+MOST_EVENT_BYTES = 256 * 1024
+MOST_REQUEST_BYTES = 4 * 1024 * 1024
+_RETRY = {"Retry-After": "2"}
+
+# What follows a sale is in the sale's currency, which its event need not repeat.
+_OF_AN_ORDER = frozenset(
+    {"OrderUpdated", "OrderPaid", "OrderCancelled", "OrderRefunded", "SalesAdjusted"}
+)
+
+router = APIRouter(tags=["events"])
+
+
+class Submitted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An event as a client sends it: what it leaves out is filled in at the door."""
+
+    type: Annotated[str, Meta(min_length=1, max_length=128)]
+    data: Raw
+    id: Id | None = None
+    subject: Id | None = None
+    time: Time | None = None
+    source: Id | None = None
+    shop: Id | None = None
+    person: Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^@]*$")] | None = None
+    correlation_id: Id | None = None
+    causation_id: Id | None = None
+
+
+class _Body(Struct):
+    events: list[Raw] | None = None
+    batch: list[Raw] | None = None
+
+
+_submitted = msgspec.json.Decoder(Submitted)
+_body = msgspec.json.Decoder(_Body)
+_list = msgspec.json.Decoder(list[Raw])
+
+
+class Intake:
+    """The door for events: checks, completes, seals what is personal, and appends."""
+
+    def __init__(
+        self, log: Log, vault: Vault, write_keys: Mapping[str, str], currency: str
+    ) -> None:
+        self._log = log
+        self._vault = vault
+        self._write_keys = write_keys
+        self._currency = currency
+
+    def shop(self, authorization: str | None) -> str:
+        """The shop that a write key writes to; the key comes as Bearer or as Basic's user."""
+        scheme, _, credential = (authorization or "").partition(" ")
+        if scheme.lower() == "basic":
+            try:
+                credential = base64.b64decode(credential).decode().partition(":")[0]
+            except ValueError:
+                credential = ""
+        shop = self._write_keys.get(credential.strip())
+        if shop is None:
+            raise Problem(
+                401,
+                "write_key",
+                "send a known write key: `Authorization: Bearer KEY`, or Basic with it as user",
+                headers={"WWW-Authenticate": 'Bearer realm="events"'},
+            )
+        return shop
+
+    async def accept(self, body: bytes, shop: str, now: datetime) -> tuple[int, dict[str, Any]]:
+        """Takes a request's body; the status and the answer. Raises Problem."""
+        raws, single = split(body)
+        events: list[Event] = []
+        indexes: list[int] = []
+        rejected: list[dict[str, Any]] = []
+        for index, raw in enumerate(raws):
+            try:
+                event, personal = self._check(raw, shop, now)
+                events.append(await self._seal(event, personal) if personal else event)
+                indexes.append(index)
+            except Refused as refused:
+                error = {"index": index, "field": refused.field, "reason": refused.reason}
+                rejected.append(error)
+        if single and rejected:
+            too_large = len(raws[0]) > MOST_EVENT_BYTES
+            raise Problem(
+                413 if too_large else 422,
+                "too_large" if too_large else "invalid_event",
+                f"{rejected[0]['field']}: {rejected[0]['reason']}".removeprefix(": "),
+                rejected,
+            )
+        if not events:
+            raise Problem(422, "invalid_events", "no event of the batch is valid", rejected)
+        positions = await self._append(events)
+        accepted = [
+            {"index": index, "id": event.id, "position": str(position)}
+            for index, event, position in zip(indexes, events, positions, strict=True)
+        ]
+        if single:
+            return 202, {"id": accepted[0]["id"], "position": accepted[0]["position"]}
+        return 202, {"accepted": accepted, "rejected": rejected}
+
+    async def _append(self, events: Sequence[Event]) -> list[Position]:
+        try:
+            return await self._log.append(events)
+        except LogUnavailable as error:
+            raise Problem(
+                503,
+                "log_unavailable",
+                f"{error}. Nothing is acknowledged: send the same events, with these ids, again",
+                [{"index": index, "id": event.id} for index, event in enumerate(events)],
+                headers=_RETRY,
+            ) from error
+
+    def _check(self, raw: Raw, shop: str, now: datetime) -> tuple[Event, dict[str, str]]:
+        """A submitted event as it goes to the log, and its personal fields, which are to be sealed
+        into it. Raises Refused."""
+        if len(raw) > MOST_EVENT_BYTES:
+            raise Refused("", f"an event may have {MOST_EVENT_BYTES} bytes, this has {len(raw)}")
+        codec.refuse_nul(bytes(raw))
+        try:
+            given = _submitted.decode(raw)
+        except codec.UNREADABLE as error:
+            raise codec.refusal(error) from None
+        name = canonical(given.type)
+        if name is None:
+            raise Refused("type", f"unknown type {given.type!r}; /v1/schemas lists them all")
+        if given.shop not in (None, shop):
+            raise Refused("shop", f"this write key writes to {shop!r} alone")
+        codec.check_time(given.time or now, now)
+        kind = VOCABULARY[name]
+        data = codec.decode_fields(name, given.data)
+        personal = personal_fields(name, data)
+        event = Event(
+            id=given.id or str(uuid_utils.uuid7()),
+            type=name,
+            shop=shop,
+            subject=_subject(kind, data, given),
+            time=given.time or now,
+            received_at=now,
+            data=self._complete(name, data, personal, given.data),
+            source=given.source or "api",
+            version=kind.version,
+            person=given.person,
+            correlation_id=given.correlation_id,
+            causation_id=given.causation_id,
+        )
+        if personal and event.person is None and kind.subject:
+            field = next(iter(personal))
+            raise Refused("person", f"needed: `{field}` is kept encrypted with the person's key")
+        return event, personal
+
+    def _complete(self, name: str, data: Data, personal: Mapping[str, str], sent: Raw) -> Raw:
+        """The data without what is personal and with the shop's currency where none was told;
+        as it was sent, where that changes nothing."""
+        changes: dict[str, str | None] = dict.fromkeys(personal)
+        if name not in _OF_AN_ORDER and getattr(data, "currency", "") is None:
+            changes["currency"] = self._currency
+        if name in PERSONAL:  # also if null was told: JSON may say a field twice
+            return codec.raw(msgspec.structs.replace(data, **changes))
+        return codec.raw(msgspec.structs.replace(data, **changes)) if changes else sent
+
+    async def _seal(self, event: Event, personal: Mapping[str, str]) -> Event:
+        """An event with its personal fields in it, encrypted; a visitor without a person is one."""
+        person = event.person or event.subject
+        try:
+            sealed = await self._vault.seal(event.shop, person, event.id, personal)
+        except Erased as erased:
+            raise Refused("person", str(erased)) from None
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise Problem(
+                503, "vault_unavailable", "personal fields cannot be sealed now", headers=_RETRY
+            ) from error
+        return msgspec.structs.replace(event, person=person, sealed=sealed)
+
+
+def personal_fields(name: str, data: Data) -> dict[str, str]:
+    """The fields of an event that may stand on the log only encrypted."""
+    named = PERSONAL.get(name)
+    if not named:
+        return {}
+    return {field: told for field in named if (told := getattr(data, field)) is not None}
+
+
+def _subject(kind: Kind, data: Data, given: Submitted) -> str:
+    """Whom or what the event is about: the data's own id, else as told. Raises Refused."""
+    subject = subject_of(kind, data) or given.subject
+    if subject is None:
+        needed = f"{' or '.join(kind.subject)} in data" if kind.subject else "the visitor's id"
+        raise Refused("subject", f"needed: {needed}")
+    if not kind.subject and "@" in subject:
+        raise Refused("subject", "an opaque id of the visitor, not an e-mail address")
+    if given.subject not in (None, subject):
+        raise Refused("subject", f"differs from the data's own id {subject!r}")
+    return subject
+
+
+def split(body: bytes) -> tuple[list[Raw], bool]:
+    """The events of a body, and whether it was a single one. Raises Problem."""
+    try:
+        if body.lstrip()[:1] == b"[":
+            return _list.decode(body), False
+        found = _body.decode(body)
+    except codec.UNREADABLE as error:
+        raise Problem(400, "invalid_json", f"expected an event or a batch: {error}") from None
+    if found.events is not None and found.batch is not None:
+        raise Problem(400, "two_batches", "either `events` or `batch`, not both")
+    events = found.events if found.events is not None else found.batch
+    return ([Raw(body)], True) if events is None else (events, False)
+
+
+async def read_body(request: Request) -> bytes:
+    """The request's body, up to its bound. Raises Problem before more than that is read."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > MOST_REQUEST_BYTES:
+        raise _too_large()
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_REQUEST_BYTES:
+            raise _too_large()
+    return bytes(body)
+
+
+def _too_large() -> Problem:
+    return Problem(413, "too_large", f"a request may have {MOST_REQUEST_BYTES} bytes")
+
+
+_EXAMPLE = {
+    "type": "OrderCompleted",
+    "person": "p-7",
+    "data": {
+        "order_id": "1001",
+        "currency": "EUR",
+        "country": "DE",
+        "products": [{"product_id": "mug", "category": "kitchen", "price": "9.90", "quantity": 2}],
+    },
+}
+
+
+@router.post(
+    "/v1/events",
+    operation_id="events_append",
+    status_code=202,
+    summary="Append one event or a batch",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
+        },
+        "security": [{"writeKey": []}],
+    },
+)
+async def append(request: Request) -> Response:
+    """An event, an array of events, or `{"events": […]}`, under a write key.
+
+    In a batch the good are taken, and each bad one is answered with its index, field and reason.
+    """
+    intake: Intake = request.app.state.intake
+    shop = intake.shop(request.headers.get("authorization"))
+    status, found = await intake.accept(await read_body(request), shop, datetime.now(UTC))
+    return Response(orjson.dumps(found), status, media_type="application/json")

@@ -1,0 +1,93 @@
+"""Errors as `application/problem+json` (RFC 9457): what is wrong, where, and what to do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+logger = structlog.get_logger()
+
+_TITLES = {
+    400: "The request cannot be read",
+    401: "A write key is needed",
+    404: "Not found",
+    405: "This method is not allowed here",
+    413: "Too large",
+    422: "Something in the request is not valid",
+    500: "This should not have happened",
+    503: "Not available now",
+    504: "Not there yet",
+}
+
+
+class Problem(Exception):
+    """An answer that is an error. `errors` name an index, a field and a reason each."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+
+
+def answer(problem: Problem) -> Response:
+    """A problem as a response."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": _TITLES.get(problem.status, "Error"),
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.detail,
+    }
+    if problem.errors:
+        body["errors"] = list(problem.errors)
+    return Response(
+        orjson.dumps(body),
+        problem.status,
+        headers=problem.headers,
+        media_type="application/problem+json",
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of an app a problem."""
+
+    async def problem(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return answer(error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        errors = [
+            {"field": ".".join(map(str, found["loc"][1:])), "reason": found["msg"]}
+            for found in error.errors()
+        ]
+        detail = "; ".join(f"{found['field']}: {found['reason']}" for found in errors)
+        return answer(Problem(422, "invalid", detail, errors))
+
+    async def http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        headers = dict(error.headers or {})
+        return answer(Problem(error.status_code, "http", str(error.detail), headers=headers))
+
+    async def bug(_: Request, error: Exception) -> Response:
+        logger.error("a request failed", exc_info=error)
+        return answer(Problem(500, "bug", "this is our fault, and was logged"))
+
+    app.add_exception_handler(Exception, bug)
+    app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)

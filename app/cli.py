@@ -1,0 +1,285 @@
+"""The command line. Data goes to stdout, talk to stderr; an error says what to do next."""
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import httpx2
+import typer
+from rich.console import Console
+
+from app.settings import DEMO_KEY, Servers, Settings, SettingsError
+from app.subscriptions import GROUPS
+
+cli = typer.Typer(
+    help="Your shop, live: events in, exact figures out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+talk = Console(stderr=True, highlight=False)
+
+ReadyFile = Annotated[
+    Path | None, typer.Option(help="write the addresses here once everything answers")
+]
+
+
+class Failed(Exception):
+    """A command did not do what it was asked to; the message says what to do next."""
+
+
+@cli.command()
+def up(ready_file: ReadyFile = None) -> None:
+    """Start Kafka, Postgres, Redis, the API and the workers, and keep them up until Ctrl-C."""
+    from app.demo import banner
+
+    async def during(api: str) -> None:
+        banner(talk, api, Settings())
+        await asyncio.Event().wait()
+
+    _stack(ready_file, during)
+
+
+@cli.command()
+def demo(
+    rate: Annotated[float, typer.Option(min=0.1, help="events a second")] = 20.0,
+    seed: int = 7,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Like `up`, with a simulated shop and a live view of its sales."""
+    from app.demo import show
+    from loadtests.simulator import simulate as run
+
+    settings = Settings()
+
+    async def during(api: str) -> None:
+        key = _write_key(settings)
+        run_id = datetime.now(UTC).strftime("%m%d%H%M%S")
+        feed = asyncio.create_task(run(api, key, rate=rate, seed=seed, run_id=run_id))
+        view = asyncio.create_task(show(settings, api, talk))
+        try:
+            done, _ = await asyncio.wait({feed, view}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            feed.cancel()
+            view.cancel()
+            await asyncio.gather(feed, view, return_exceptions=True)
+
+    _stack(ready_file, during)
+
+
+def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) -> None:
+    from app.demo import ticks
+    from app.stack.ports import claim
+    from app.stack.up import AppProcess, Stack
+    from app.stack.up import up as run
+
+    settings = Settings()
+
+    async def prepare(servers: Servers) -> None:
+        from projections.postgres import migrate
+        from streams.topics import create_topics
+
+        await migrate(servers.postgres, settings.schema_name)
+        await create_topics(
+            servers.kafka, settings.partitions, settings.prefix, settings.replication
+        )
+
+    def apps(servers: Servers) -> Sequence[AppProcess]:
+        found = settings.model_copy(update=vars_of(servers))
+        port = claim(settings.home, "api", settings.api_port)
+        api = f"http://{settings.api_host}:{port}"
+        command = (sys.executable, "-m", "app.cli")
+        return [
+            AppProcess(
+                "api", (*command, "api", "--port", str(port)), lambda: _answers(api), address=api
+            ),
+            *(
+                AppProcess(
+                    "worker" if group == GROUPS[0] else f"worker-{group}",
+                    (*command, "worker", "--group", group),
+                    lambda group=group: _reads(found, group),  # type: ignore[misc]
+                )
+                for group in GROUPS
+            ),
+        ]
+
+    async def shown(stack: Stack) -> None:
+        await during(stack.addresses["api"])
+
+    stopped = asyncio.run(
+        run(
+            settings,
+            prepare=prepare,
+            apps=apps,
+            ready_file=ready_file,
+            progress=ticks(talk),
+            during=shown,
+        )
+    )
+    if stopped is not None:
+        talk.print("[green]✓[/] stopped; what it knows is kept in", str(settings.home))
+        raise typer.Exit(0 if stopped is signal.SIGINT else 128 + stopped)
+
+
+def vars_of(servers: Servers) -> dict[str, str]:
+    """Addresses as settings."""
+    return {"kafka": servers.kafka, "postgres": servers.postgres, "redis": servers.redis}
+
+
+async def _answers(api: str) -> None:
+    async with httpx2.AsyncClient() as client:
+        (await client.get(f"{api}/health/ready", timeout=2)).raise_for_status()
+
+
+async def _reads(settings: Settings, group: str) -> None:
+    from app.status import members
+
+    if not await members(settings, group):
+        raise ConnectionError(f"nobody reads for {group} yet")
+
+
+@cli.command()
+def api(
+    port: Annotated[int | None, typer.Option(help="TILLSTREAM_API_PORT if not given")] = None,
+) -> None:
+    """Serve the API alone."""
+    import uvicorn
+
+    from app.api.server import create_app
+
+    settings = Settings()
+    if DEMO_KEY in settings.write_keys and settings.api_host not in ("127.0.0.1", "localhost"):
+        raise SettingsError(
+            f"the write key {DEMO_KEY!r} is known to everyone: before you listen on "
+            f"{settings.api_host}, set TILLSTREAM_WRITE_KEYS=KEY:main (for example "
+            f"{secrets.token_urlsafe(16)}:main)"
+        )
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api_host,
+        port=port if port is not None else settings.api_port,
+        loop="uvloop",
+        log_level="warning",
+        ws_per_message_deflate=False,
+        ws_max_size=64 * 1024,
+        timeout_graceful_shutdown=3,
+    )
+
+
+@cli.command()
+def worker(
+    group: Annotated[str, typer.Option(help=f"one of {', '.join(GROUPS)}")] = GROUPS[0],
+) -> None:
+    """Keep one group's read models."""
+    from app.worker import run
+
+    if group not in GROUPS:
+        raise SettingsError(f"unknown group {group!r}; there are {', '.join(GROUPS)}")
+    run(Settings(), group)
+
+
+@cli.command()
+def simulate(
+    rate: Annotated[float, typer.Option(min=0.1, help="events a second")] = 20.0,
+    seed: int = 7,
+    limit: Annotated[int | None, typer.Option(help="stop after so many events")] = None,
+) -> None:
+    """Play a small shop's visitors against the running API."""
+    from app.settings import read_addresses
+    from loadtests.simulator import Refused
+    from loadtests.simulator import simulate as run
+
+    settings = Settings()
+    address = read_addresses(settings.home).get("api")
+    if address is None:
+        raise SettingsError("no API is up here: start it with `tillstream up`")
+    run_id = datetime.now(UTC).strftime("%m%d%H%M%S")
+    key = _write_key(settings)
+    try:
+        sent = asyncio.run(run(address, key, rate=rate, seed=seed, run_id=run_id, limit=limit))
+    except Refused as refused:
+        raise Failed(f"the API refuses what the simulator sends: {refused}") from refused
+    talk.print(f"[green]✓[/] {sent} events acknowledged")
+
+
+def _write_key(settings: Settings) -> str:
+    return next(iter(settings.write_keys))
+
+
+@cli.command()
+def replay(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    format: Annotated[str, typer.Option(help="online-retail")] = "online-retail",  # noqa: A002
+    speed: Annotated[str, typer.Option(help="max, or xN: N times the original pace")] = "max",
+    shop: str = "main",
+) -> None:
+    """Send a file of past sales through the log; returns once all of it is in the figures."""
+    from app.replay import ReplayFailed, replay_file
+
+    if format != "online-retail":
+        raise SettingsError(f"unknown format {format!r}; there is online-retail")
+    try:
+        asyncio.run(replay_file(Settings(), file, parse_speed(speed), shop, talk))
+    except ReplayFailed as failed:
+        raise Failed(str(failed)) from failed
+
+
+def parse_speed(text: str) -> float | None:
+    """`max` as None, `x60` as 60. Raises SettingsError."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text.removeprefix("x"))
+    except ValueError:
+        speed = 0.0
+    if speed <= 0:
+        raise SettingsError(f"--speed is `max` or `xN` such as x60, not {text!r}")
+    return speed
+
+
+@cli.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Delete all that the local servers keep."""
+    from app.stack.home import reset as delete
+
+    home = Settings().home
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Delete everything under {home}?", abort=True)
+    delete(home)
+    talk.print(f"[green]✓[/] {home} is empty")
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what runs, which versions, how far behind, and what is wrong. Exits with 1 if anything
+    is."""
+    from app.doctor import report
+
+    raise typer.Exit(asyncio.run(report(Settings(), Console(highlight=False))))
+
+
+def main() -> None:
+    """Runs the command line; an expected error is one line, not a traceback."""
+    from app.stack.errors import StackError
+
+    # aiokafka speaks of every leader it has to look up again.
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    try:
+        cli()
+    except (Failed, SettingsError, StackError) as error:
+        talk.print(f"[red]✗[/] {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""`tillstream replay`: a file of past sales through the log, until all of it is in the figures."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from app.settings import Settings
+from app.subscriptions import GROUPS, topics_of
+from projections.postgres import connect, migrate
+from streams.events import VOCABULARY
+from streams.log import Log, LogUnavailable
+from streams.online_retail import CURRENCY, Kind, Retail, Summary, Unreadable, read
+from streams.replay import Entry, Partition, Sent, replay, wait_applied
+from streams.topics import create_topics
+
+_CONNECT_SECONDS = 15.0
+# A retry is harmless but writes everything twice: rather wait for a busy Kafka.
+_APPEND_SECONDS = 20.0
+_SHOWN_REJECTIONS = 10
+
+_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class ReplayFailed(Exception):
+    """The file or a server is not what it should be; the message says what to do next."""
+
+
+class Durations(NamedTuple):
+    """Where the time went, in seconds."""
+
+    reading: float
+    sending: float
+    committing: float
+    """From the last acknowledgement on; most is committed while the rest is being sent."""
+
+
+async def replay_file(
+    settings: Settings, path: Path, speed: float | None, shop: str, console: Console
+) -> None:
+    """Sends an "Online Retail" file and returns once all that it sent is committed.
+
+    Raises ReplayFailed, SettingsError. Cancelled, it says what that leaves behind.
+    """
+    servers = settings.servers
+    readers = readers_by_topic()
+    sent = Sent(readers)
+    begun = time.monotonic()
+    try:
+        with _bars(console) as bars:
+            reading = bars.add_task("reading", total=None)
+            retail = await _read(path, settings, shop)
+            bars.update(reading, total=retail.summary.lines, completed=retail.summary.lines)
+            read_at = time.monotonic()
+            async with _log(settings) as log, _pool(servers.postgres, settings.schema_name) as pool:
+                sent_at = await _play(log, pool, retail.entries, speed, sent, readers, bars)
+    except asyncio.CancelledError:
+        console.print(interrupted(sent))
+        raise
+    durations = Durations(read_at - begun, sent_at - read_at, time.monotonic() - sent_at)
+    console.print(account(retail.summary))
+    for line in closing_lines(retail.summary, sent, durations):
+        console.print(line)
+
+
+async def _read(path: Path, settings: Settings, shop: str) -> Retail:
+    try:
+        return await asyncio.to_thread(read, path, settings.timezone, shop, datetime.now(UTC))
+    except OSError as error:
+        raise ReplayFailed(f"{path} cannot be read: {error.strerror or error}") from error
+    except Unreadable as error:
+        raise ReplayFailed(f"{error}. Nothing was sent") from error
+
+
+@asynccontextmanager
+async def _log(settings: Settings) -> AsyncIterator[Log]:
+    bootstrap = settings.servers.kafka
+    log = Log(bootstrap, settings.partitions, settings.prefix, _APPEND_SECONDS, linger_ms=5)
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await create_topics(
+                bootstrap, settings.partitions, settings.prefix, settings.replication
+            )
+            await log.start()
+            await log.connected()
+    except (TimeoutError, KafkaError, OSError) as error:
+        await log.stop()
+        raise ReplayFailed(f"Kafka does not answer at {bootstrap}") from error
+    try:
+        yield log
+    finally:
+        await log.stop()
+
+
+@asynccontextmanager
+async def _pool(dsn: str, schema: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await migrate(dsn, schema)
+            pool = await connect(dsn, schema, size=1)
+    except _AWAY as error:
+        raise ReplayFailed(f"Postgres does not answer: {error!r}") from error
+    try:
+        yield pool
+    finally:
+        pool.terminate()  # it only reads: nothing is left to be finished
+
+
+async def _play(
+    log: Log,
+    pool: "asyncpg.Pool[asyncpg.Record]",
+    entries: Sequence[Entry],
+    speed: float | None,
+    sent: Sent,
+    readers: Mapping[str, Sequence[str]],
+    bars: Progress,
+) -> float:
+    """Sends and waits; when the last was acknowledged."""
+    lines = sum(entry.lines for entry in entries)
+    read_lines = sum(entry.lines for entry in entries if _topic(entry) in readers)
+    sending = bars.add_task("sending", total=lines)
+    applying = bars.add_task("applying", total=read_lines)
+    all_sent = asyncio.Event()
+
+    async def progress() -> Mapping[Partition, int]:
+        try:
+            rows = await pool.fetch(_PROGRESS, list(GROUPS))
+        except _AWAY:
+            return {}  # it may come back, and until then nothing is applied
+        return applied_by_all((tuple(row) for row in rows), readers)
+
+    def show() -> None:
+        bars.update(sending, completed=sent.lines)
+        bars.update(applying, completed=sent.applied_lines)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(
+            wait_applied(
+                progress,
+                sent,
+                all_sent,
+                on_progress=show,
+                on_stalled=lambda: bars.console.print(_STALLED),
+            )
+        )
+        await replay(
+            log,
+            entries,
+            speed=speed,
+            on_sent=sent.note,
+            on_refused=lambda refused: bars.console.print(_refused(refused)),
+        )
+        sent_at = time.monotonic()
+        all_sent.set()
+    return sent_at
+
+
+_PROGRESS = """
+    SELECT group_name, topic, partition, next_offset FROM progress WHERE group_name = ANY($1)
+"""
+_STALLED = (
+    "[yellow]![/] no worker is applying: start one with `tillstream worker` or `tillstream up`; "
+    "what was sent is in the log and waits for it"
+)
+
+
+def _refused(refused: LogUnavailable) -> str:
+    return f"[yellow]![/] {refused}: trying again"
+
+
+def _topic(entry: Entry) -> str:
+    return VOCABULARY[entry.event.type].topic
+
+
+def readers_by_topic() -> dict[str, list[str]]:
+    """The groups that read each topic; no topic that nobody reads."""
+    topics = {topic for group in GROUPS for topic in topics_of(group)}
+    return {topic: [group for group in GROUPS if topic in topics_of(group)] for topic in topics}
+
+
+def applied_by_all(
+    rows: Iterable[tuple[str, str, int, int]], readers: Mapping[str, Sequence[str]]
+) -> dict[Partition, int]:
+    """The offset of each partition up to which every group that reads it has applied it."""
+    known = {(group, topic, number): offset for group, topic, number, offset in rows}
+    partitions = {(topic, number) for _, topic, number in known if topic in readers}
+    return {
+        (topic, number): min(known.get((group, topic, number), 0) for group in readers[topic])
+        for topic, number in partitions
+    }
+
+
+# What a person sees.
+
+
+class _Rate(ProgressColumn):
+    """Lines a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f} lines/s", style="progress.data.speed")
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def interrupted(sent: Sent) -> str:
+    """What an interruption leaves behind, and what to do about it."""
+    return (
+        f"[yellow]interrupted[/]: {sent.lines:,} lines are in the log. Running it again is "
+        "harmless, since each event counts once, and finishes the rest"
+    )
+
+
+_SAYS: Mapping[Kind, tuple[str, str]] = {
+    Kind.SALE: ("sales", "OrderCompleted"),
+    Kind.CANCELLATION: ("cancellations", "OrderRefunded"),
+    Kind.NEGATIVE_PRICE: ("negative prices", "SalesAdjusted"),
+    Kind.ZERO_PRICE_NEGATIVE_QUANTITY: ("no price, negative quantity", "StockAdjusted"),
+    Kind.ZERO_PRICE_OTHER: ("no price, positive quantity", "StockAdjusted"),
+    Kind.OTHER: ("rejected", ""),
+}
+
+
+def account(summary: Summary) -> Table:
+    """Every line read, by what it was and what became of it."""
+    table = Table("lines", "what they are", "events", "amount", box=None, header_style="dim")
+    for number in (0, 2, 3):
+        table.columns[number].justify = "right"
+    amounts = {
+        Kind.SALE: summary.gross,
+        Kind.CANCELLATION: -summary.refunds,
+        Kind.NEGATIVE_PRICE: summary.adjustments,
+    }
+    for kind, (words, event_type) in _SAYS.items():
+        lines = summary.lines_by_kind[kind]
+        # Of lines without a price each is an event of its own, and two kinds make the same type.
+        events = lines if event_type == "StockAdjusted" else summary.events_by_type.get(event_type)
+        made = f"{events:,} {event_type}" if event_type and events else ""
+        table.add_row(f"{lines:,}", words, made, _amount(amounts.get(kind)))
+    table.add_row(
+        f"{summary.lines:,}",
+        "all lines",
+        f"{sum(summary.events_by_type.values()):,} events",
+        style="bold",
+    )
+    return table
+
+
+def _amount(amount: Decimal | None) -> str:
+    return "" if amount is None else f"{amount:,} {CURRENCY}"
+
+
+def closing_lines(summary: Summary, sent: Sent, took: Durations) -> Iterator[str]:
+    """The rejected lines, the figures, and how long everything took."""
+    yield from _rejections(summary)
+    yield f"gross {summary.gross:,}, refunds {summary.refunds:,}, net {summary.net:,} {CURRENCY}"
+    if unread := sent.lines - sent.read_lines:
+        yield f"{unread:,} lines are on topics that nothing reads yet; the log keeps them"
+    total = sum(took)
+    yield (
+        f"[green]✓[/] {summary.lines:,} lines in {total:.1f} s, {summary.lines / total:,.0f} "
+        f"lines/s: {took.reading:.1f} s reading, {took.sending:.1f} s sending, then "
+        f"{took.committing:.1f} s until the last was committed"
+    )
+
+
+def _rejections(summary: Summary) -> Iterator[str]:
+    counts = Counter((field, reason) for _, field, reason in summary.rejected)
+    first = {(field, reason): line for line, field, reason in reversed(summary.rejected)}
+    for (field, reason), count in counts.most_common(_SHOWN_REJECTIONS):
+        where = f"line {first[field, reason]}" + (f" and {count - 1:,} more" if count > 1 else "")
+        yield f"[yellow]![/] {where}: {f'{field}: ' if field else ''}{escape(reason)}"
+    if len(counts) > _SHOWN_REJECTIONS:
+        yield f"[yellow]![/] and {len(counts) - _SHOWN_REJECTIONS:,} other reasons"

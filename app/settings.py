@@ -1,0 +1,102 @@
+"""Everything that can be set, by environment (`TILLSTREAM_…`), in one place."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEMO_KEY = "demo"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message says what to do next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where the three servers answer: bootstrap servers, a DSN and a URL."""
+
+    kafka: str
+    postgres: str
+    redis: str
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="TILLSTREAM_", env_file=".env", extra="ignore")
+
+    home: Path = Field(Path(".tillstream"), description="where the local servers keep their state")
+    kafka: str | None = Field(None, description="bootstrap servers; unset: the embedded Kafka")
+    postgres: str | None = Field(None, description="a DSN; unset: the embedded Postgres")
+    redis: str | None = Field(None, description="a URL; unset: the embedded Redis")
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(8700, description="the first port to try")
+    write_keys: Annotated[dict[str, str], NoDecode] = Field(
+        {DEMO_KEY: "main"}, description="who may send events: `key:shop,key:shop`"
+    )
+    origins: Annotated[list[str], NoDecode] = Field(
+        [], description="other origins whose pages may open websockets, comma-separated"
+    )
+    currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="where an event tells none")
+    timezone: ZoneInfo = Field(ZoneInfo("UTC"), description="the shop's zone: its days and hours")
+
+    prefix: str = Field("", description="put before topic and group names, to share one Kafka")
+    schema_name: str = Field("tillstream", description="the Postgres schema of the read models")
+    partitions: int = Field(12, ge=1, description="of each topic, fixed when it is created")
+    replication: int = Field(1, ge=1, description="copies of each topic's records")
+    dedupe_window: int = Field(100_000, ge=1, description="offsets in which an id counts once")
+    commit_records: int = Field(10_000, ge=1, description="records in one commit, at most")
+
+    @field_validator("origins", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return (
+            [w.strip() for w in value.split(",") if w.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("write_keys", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        """Reads `key:shop,key:shop`; a key alone writes to the shop `main`."""
+        if not isinstance(value, str):
+            return value
+        pairs = (pair.strip().partition(":") for pair in value.split(",") if pair.strip())
+        return {key: shop or "main" for key, _, shop in pairs}
+
+    @cached_property
+    def servers(self) -> Servers:
+        """The servers to use: those of the environment, else those that `up` has started.
+
+        Raises SettingsError where neither is there.
+        """
+        running = read_addresses(self.home)
+        found = {name: getattr(self, name) or running.get(name) for name in _SERVERS}
+        if missing := [name for name, address in found.items() if not address]:
+            raise SettingsError(
+                f"no address for {', '.join(missing)}: start them with `tillstream up`, or set "
+                + ", ".join(f"TILLSTREAM_{name.upper()}" for name in missing)
+            )
+        return Servers(**{name: str(address) for name, address in found.items()})
+
+
+_SERVERS = ("kafka", "postgres", "redis")
+
+
+def addresses_file(home: Path) -> Path:
+    """Where `up` leaves the addresses of what it has started."""
+    return home / "addresses.json"
+
+
+def read_addresses(home: Path) -> Mapping[str, str]:
+    """What `up` wrote: `{"api": …, "kafka": …, "postgres": …, "redis": …}`, empty if not up."""
+    try:
+        found = json.loads(addresses_file(home).read_text())
+    except FileNotFoundError:
+        return {}
+    return {str(name): str(address) for name, address in found.items()}

@@ -1,0 +1,160 @@
+"""The worker: a Faust app per group, reading its topics in chunks and keeping its read models."""
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import faust
+import structlog
+import uvloop
+from aiokafka.errors import KafkaError
+from redis.asyncio import Redis
+from yarl import URL
+
+from app.settings import Settings
+from app.subscriptions import steps_of
+from projections.clock import ShopClock
+from projections.live import LiveFigures, Publisher
+from projections.postgres import connect, migrate
+from projections.read_model import Step
+from projections.store import GroupStore
+from streams.subscribe import GroupReader, Transient
+from streams.topics import create_topics
+from streams.transport import ChunkTransport
+
+logger = structlog.get_logger()
+
+
+class _App(faust.App):
+    def _create_directories(self) -> None:
+        """Nothing is kept in files: no directory beside whatever the worker was started in."""
+
+
+def faust_app(settings: Settings, group: str) -> faust.App:
+    """A Faust app that consumes through the chunk transport and keeps nothing itself."""
+    brokers = settings.servers.kafka.split(",")
+    return _App(
+        f"{settings.prefix}{group}",
+        broker=[URL(f"chunks://{broker}") for broker in brokers],
+        autodiscover=False,
+        web_enabled=False,
+        key_serializer="raw",
+        value_serializer="raw",
+        table_standby_replicas=0,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=16,
+        stream_recovery_delay=0,
+        broker_max_poll_records=4000,
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        broker_commit_interval=1.0,
+        broker_session_timeout=20,
+        broker_request_timeout=120,  # within it a seek reads back the dedupe windows
+        broker_heartbeat_interval=3,
+        broker_rebalance_timeout=20,
+        broker_max_poll_interval=300,
+        consumer_auto_offset_reset="none",
+        processing_guarantee="at_least_once",
+    )
+
+
+class GroupWorker(faust.Worker):
+    """Runs one group until it is told to stop, or until only a person can help."""
+
+    def __init__(
+        self, settings: Settings, group: str, steps: Sequence[Step] | None = None, **options: Any
+    ) -> None:
+        self.settings = settings
+        self.group = group
+        self.steps = steps_of(group) if steps is None else steps
+        app = faust_app(settings, group)
+        super().__init__(
+            app,
+            loglevel="WARN",
+            quiet=True,
+            redirect_stdouts=False,
+            override_logging=False,
+            **options,
+        )
+        transport = app.transport
+        assert isinstance(transport, ChunkTransport)
+        self.transport = transport
+        topics = sorted({settings.prefix + name for step in self.steps for name in step.topics})
+        topic = app.topic(*topics, value_type=None, key_type=None)
+        app.agent(topic, name=group, concurrency=1)(self._consume)
+        app.task()(self._work)
+
+    async def _consume(self, stream: Any) -> None:
+        await self.reader.consume(stream)
+
+    async def on_first_start(self) -> None:
+        """Opens what the group writes to, before Faust asks where to read from."""
+        settings, servers = self.settings, self.settings.servers
+        await migrate(servers.postgres, settings.schema_name)
+        await create_topics(
+            servers.kafka, settings.partitions, settings.prefix, settings.replication
+        )
+        pool = await connect(servers.postgres, settings.schema_name)
+        clock = ShopClock(settings.timezone)
+        self.store = self.open_store(pool, clock)
+        generations = await self.store.register()
+        live = LiveFigures(Redis.from_url(servers.redis), settings.prefix, generations)
+        self.store.publisher = Publisher(live, self.store.live_figures)
+        self.reader = GroupReader(
+            self.store,
+            servers.kafka,
+            settings.prefix,
+            settings.dedupe_window,
+            settings.commit_records,
+        )
+        self.transport.reader = self.reader
+        await super().on_first_start()
+
+    def open_store(self, pool: "asyncpg.Pool[asyncpg.Record]", clock: ShopClock) -> GroupStore:
+        """Where the group's offsets and read models are kept."""
+        return GroupStore(pool, self.group, self.steps, clock)
+
+    async def _work(self) -> None:
+        """Applies, publishes and notes the watermark; the first failure ends the worker."""
+        consumer = self.app.consumer
+        assert self.store.publisher is not None
+        tasks = [
+            asyncio.create_task(self.reader.apply(lambda event: event.message.ack(consumer))),
+            asyncio.create_task(self.store.publisher.run()),
+            asyncio.create_task(self._note_caught_up()),
+        ]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _note_caught_up(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            try:
+                await self.reader.note_caught_up(self.app.consumer.highwater)
+            except (Transient, KafkaError) as error:
+                logger.warning("the watermark stays where it is", error=str(error))
+
+
+def tune() -> None:
+    """Settings of the interpreter for a process that only folds."""
+    # A batch makes a million objects that live until its commit and form no cycles: looking through
+    # them again and again would cost a third of the time.
+    gc.freeze()
+    gc.set_threshold(500_000, 20, 50)
+    sys.setswitchinterval(0.001)
+
+
+def run(settings: Settings, group: str) -> None:
+    """Runs a worker in this process. Exits with 1 where only a person can help."""
+    tune()
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    worker = GroupWorker(settings, group, loop=uvloop.new_event_loop())
+    worker.execute_from_commandline()
