@@ -1,0 +1,1 @@
+"""What is put against the running service: the simulator and the benchmarks."""

@@ -1,0 +1,78 @@
+"""The command: `python -m loadtests.bench`."""
+
+import asyncio
+import os
+import platform
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from app.stack.up import servers as embedded
+from loadtests.bench import catch_up, ingest, latency
+from loadtests.bench.tables import Table, as_json, markdown, show
+
+QUESTIONS = ("catch-up", "latency", "ingest")
+talk = Console(stderr=True, highlight=False)
+
+
+def bench(
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    events: Annotated[int, typer.Option(min=1000, help="to catch up with")] = 150_000,
+    only: Annotated[str, typer.Option(help=",".join(QUESTIONS))] = ",".join(QUESTIONS),
+    json: Annotated[Path | None, typer.Option(help="write every value there")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="write tables")] = None,
+) -> None:
+    """Measures Tillstream beside what else one would use."""
+    wanted = [name.strip() for name in only.split(",")]
+    if unknown := set(wanted) - set(QUESTIONS):
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
+    home = Path(tempfile.mkdtemp(prefix="tillstream-bench-"))
+    try:
+        tables = asyncio.run(measure(home, wanted, rounds, events))
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    console = Console()
+    for table in tables:
+        show(console, table)
+    if json:
+        json.write_text(as_json(tables, machine()))
+    if markdown_file:
+        markdown_file.write_text(markdown(tables))
+
+
+async def measure(home: Path, wanted: list[str], rounds: int, events: int) -> list[Table]:
+    begun = time.monotonic()
+    tables: list[Table] = []
+    async with embedded(home) as servers:
+        if "catch-up" in wanted:
+            tables += await catch_up.measure(servers, home, rounds, events, tell)
+        if "latency" in wanted:
+            tables += await latency.measure(servers, home, rounds, tell)
+        if "ingest" in wanted:
+            tables += await ingest.measure(servers, home, rounds, tell)
+    talk.print(f"{time.monotonic() - begun:.0f} s")
+    return tables
+
+
+def tell(text: str) -> None:
+    """What is being done, for who waits."""
+    talk.print(f"[dim]{text}[/]")
+
+
+def machine() -> dict[str, object]:
+    """Where it was measured."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg(),
+    }
+
+
+if __name__ == "__main__":
+    typer.run(bench)
