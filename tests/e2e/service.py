@@ -1,0 +1,118 @@
+"""A running API and workers, as processes of their own, on the run's servers."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from app.settings import Settings
+from app.status import members
+from projections.postgres import migrate
+from streams.topics import create_topics
+
+KEY = {"Authorization": "Bearer demo"}
+
+
+@dataclass
+class Service:
+    """Where the API answers, and the processes behind it."""
+
+    settings: Settings
+    api: str
+    environment: Mapping[str, str]
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url=self.api, headers=KEY, timeout=30)
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """One more worker, without waiting until it reads."""
+        worker: subprocess.Popen[bytes] = run_cli("worker", environment=self.environment)
+        self.workers.append(worker)
+        return worker
+
+    async def reads(self, workers: int = 1) -> None:
+        """Until so many workers read, by Kafka's word."""
+        async with asyncio.timeout(60):
+            while await members(self.settings, "sales") != workers:
+                await asyncio.sleep(0.2)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings, for a process of ours."""
+    servers = settings.servers
+    return {
+        **os.environ,
+        "TILLSTREAM_HOME": str(settings.home),
+        "TILLSTREAM_KAFKA": servers.kafka,
+        "TILLSTREAM_POSTGRES": servers.postgres,
+        "TILLSTREAM_REDIS": servers.redis,
+        "TILLSTREAM_PREFIX": settings.prefix,
+        "TILLSTREAM_SCHEMA_NAME": settings.schema_name,
+    }
+
+
+def run_cli(*arguments: str, environment: Mapping[str, str], **options: Any) -> Any:
+    """`tillstream …` as a process."""
+    command = [sys.executable, "-m", "app.cli", *arguments]
+    return subprocess.Popen(command, env=dict(environment), **options)
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+async def answers(api: str) -> None:
+    """Until the API is ready."""
+    async with asyncio.timeout(30), httpx2.AsyncClient() as client:
+        while True:
+            try:
+                (await client.get(f"{api}/health/ready")).raise_for_status()
+            except (httpx2.HTTPError, OSError):
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
+    """Ends a process; its exit code."""
+    process.send_signal(number)
+    try:
+        return process.wait(12)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
+@asynccontextmanager
+async def running(settings: Settings, workers: int = 1) -> AsyncIterator[Service]:
+    """An API and workers over topics and a schema of their own."""
+    servers = settings.servers
+    await migrate(servers.postgres, settings.schema_name)
+    await create_topics(servers.kafka, settings.partitions, settings.prefix)
+    port = free_port()
+    service = Service(settings, f"http://127.0.0.1:{port}", environment(settings))
+    api = run_cli("api", "--port", str(port), environment=service.environment)
+    try:
+        for _ in range(workers):
+            service.start_worker()
+        await answers(service.api)
+        if workers:
+            await service.reads(workers)
+        yield service
+    finally:
+        for process in [worker for worker in service.workers if worker.poll() is None]:
+            end(process)
+        end(api)
