@@ -17,7 +17,7 @@ from aiokafka.errors import (
 from app.settings import Settings
 from app.subscriptions import GROUPS, topics_of
 from projections.postgres import connect
-from streams.topics import TOPICS
+from streams.topics import TOPICS, partitions_of
 
 # Nobody has ever joined a group here, or the broker has only just started.
 _TOO_EARLY = (
@@ -70,7 +70,7 @@ class StatusReader:
         return [
             TopicPartition(self._settings.prefix + topic, number)
             for topic in topics
-            for number in range(self._settings.partitions)
+            for number in range(partitions_of(topic, self._settings.partitions))
         ]
 
     async def _group(self, group: str) -> GroupStatus:

@@ -340,6 +340,38 @@ class ProductReviewed(Data, frozen=True, kw_only=True):
     rating: Stars
 
 
+# The shop's days, as Tillstream itself closes them: keyed by the shop's day.
+
+
+class DayFigure(Data, frozen=True, kw_only=True):
+    """One series' value on one day. `key` is empty where the level is `total`."""
+
+    level: Name
+    key: Name = ""
+    currency: Currency
+    gross: Money
+    discounts: Money
+    refunds: Money
+    net: SignedMoney
+    orders: int
+    units: int
+
+
+class DayClosed(Data, frozen=True, kw_only=True):
+    """A day of the shop is over: the value of every series that it has had, zeros included.
+
+    `positions` are the offsets (`orders:3` → the next one) up to which these values are complete.
+    """
+
+    date: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    positions: dict[str, int]
+    figures: list[DayFigure]
+
+
+class DayCorrected(DayClosed, frozen=True, kw_only=True):
+    """What came late changed a closed day: the new absolute values of the series that changed."""
+
+
 class Kind(Struct, frozen=True):
     """How one type of event is carried: its fields, its topic, what names its subject."""
 
@@ -347,6 +379,7 @@ class Kind(Struct, frozen=True):
     topic: str
     subject: tuple[str, ...] = ()
     version: int = 1
+    ours: bool = False  # said by Tillstream alone: no client may
 
 
 def _kinds(topic: str, subject: tuple[str, ...], *types: type[Data]) -> dict[str, Kind]:
@@ -385,6 +418,10 @@ VOCABULARY: Mapping[str, Kind] = {
         *(ProductListed, ProductDelisted, PriceChanged, ProductReviewed),
         *(StockReceived, StockAdjusted, StockReserved, StockReleased, StockShipped),
     ),
+    **{
+        data.__name__: Kind(data, "days", ("date",), ours=True)
+        for data in (DayClosed, DayCorrected)
+    },
 }
 
 PERSONAL: Mapping[str, tuple[str, ...]] = {
@@ -445,6 +482,7 @@ def _schema(name: str, kind: Kind) -> dict[str, Any]:
         own["properties"][field] |= {"x-personal": True}
     own |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
     own |= {"x-topic": kind.topic, "x-version": kind.version}
+    own |= {"x-ours": True} if kind.ours else {}
     return own | ({"$defs": parts} if parts else {})
 
 

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from streams import codec
 from streams.events import VOCABULARY, Event
-from streams.topics import key_of, partition_of
+from streams.topics import key_of, partition_of, partitions_of
 
 
 class Position(NamedTuple):
@@ -125,13 +125,13 @@ class Log:
         send = self._producer.send
         acknowledged = []
         for event, value in zip(events, values, strict=True):
-            key = key_of(event)
+            key, topic = key_of(event), VOCABULARY[event.type].topic
             acknowledged.append(
                 await send(
-                    self._prefix + VOCABULARY[event.type].topic,
+                    self._prefix + topic,
                     value,
                     key,
-                    partition_of(key, self._partitions),
+                    partition_of(key, partitions_of(topic, self._partitions)),
                     int(event.received_at.timestamp() * 1000),
                 )
             )

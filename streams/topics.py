@@ -10,6 +10,9 @@ from streams.events import VOCABULARY, Event
 
 TOPICS: tuple[str, ...] = tuple(dict.fromkeys(kind.topic for kind in VOCABULARY.values()))
 
+# Of these there is one line of events alone, whatever the settings say of the others.
+SINGLE = frozenset({"days"})
+
 # Events are the truth: nothing is ever deleted or compacted away.
 _CONFIG = {
     "retention.ms": "-1",
@@ -27,6 +30,11 @@ def key_of(event: Event) -> bytes:
 def partition_of(key: bytes, partitions: int) -> int:
     """Where a key lives. Fixed for good: growing means a new topic and a rebuild."""
     return xxhash.xxh3_64_intdigest(key) % partitions
+
+
+def partitions_of(topic: str, partitions: int) -> int:
+    """How many partitions a topic has, where the others have so many."""
+    return 1 if topic in SINGLE else partitions
 
 
 class PartitionsDiffer(Exception):
@@ -47,9 +55,12 @@ async def create_topics(
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        missing = {prefix + name for name in topics} - set(await admin.list_topics())
+        there = set(await admin.list_topics())
+        missing = {name for name in topics if prefix + name not in there}
         wanted = [
-            NewTopic(name, partitions, replication, topic_configs=_CONFIG)
+            NewTopic(
+                prefix + name, partitions_of(name, partitions), replication, topic_configs=_CONFIG
+            )
             for name in sorted(missing)
         ]
         if wanted:
@@ -59,9 +70,10 @@ async def create_topics(
                     raise for_code(code)(f"topic {name} cannot be created")
         for found in await admin.describe_topics([prefix + name for name in topics]):
             count = len(found["partitions"])
-            if count and count != partitions:
+            wanted_count = partitions_of(found["topic"].removeprefix(prefix), partitions)
+            if count and count != wanted_count:
                 raise PartitionsDiffer(
-                    f"topic {found['topic']} has {count} partitions, not {partitions}: a key's "
+                    f"topic {found['topic']} has {count} partitions, not {wanted_count}: a key's "
                     "partition is fixed for good; set TILLSTREAM_PARTITIONS to what it has"
                 )
     finally:

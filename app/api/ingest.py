@@ -151,6 +151,8 @@ class Intake:
             raise Refused("shop", f"this write key writes to {shop!r} alone")
         codec.check_time(given.time or now, now)
         kind = VOCABULARY[name]
+        if kind.ours:
+            raise Refused("type", f"{name} is said by Tillstream alone")
         data = codec.decode_fields(name, given.data)
         personal = personal_fields(name, data)
         event = Event(

@@ -91,6 +91,16 @@ async def test_what_is_no_event_is_refused_with_a_reason(
     assert answer.json()["detail"]
 
 
+async def test_what_tillstream_alone_may_say_is_refused(service: Service) -> None:
+    day = {"date": "2026-01-01", "positions": {}, "figures": []}
+    async with service.client() as client:
+        answer = await client.post("/v1/events", json={"type": "day.closed", "data": day})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"index": 0, "field": "type", "reason": "DayClosed is said by Tillstream alone"}
+    ]
+
+
 async def test_too_large_an_event_is_refused_alone_and_by_its_index(
     service: Service, tag: str
 ) -> None:
