@@ -51,7 +51,7 @@ class Told(Struct, Generic[D], frozen=True, gc=False):
     person: str | None = None
 
 
-class Order(Struct, frozen=True, omit_defaults=True):
+class Order(Struct, frozen=True, omit_defaults=True, gc=False):
     """All that an order's figures depend on. Of two events that say the same, the earlier holds.
 
     Refunds are kept by refund id, adjustments by event id; an update's lines replace the sale's.
@@ -104,25 +104,28 @@ Key = tuple[str, str]  # shop, order id
 _FIELDS: Mapping[type[Data], str] = {
     OrderPlaced: "placed",
     OrderCompleted: "sale",
-    OrderUpdated: "update",
     OrderPaid: "paid",
     OrderShipped: "shipped",
     OrderDelivered: "delivered",
     OrderCancelled: "cancelled",
 }
-_CONCERNING = frozenset({*_FIELDS, OrderRefunded, SalesAdjusted})
+_CONCERNING = frozenset({*_FIELDS, OrderUpdated, OrderRefunded, SalesAdjusted})
+
+
+_UNKNOWN_ORDER = Order()
 
 
 def evolve(order: Order, fact: Fact) -> Order:
     """The order with one more event known. The events' order does not matter, nor repetition."""
     event, data = fact.event, fact.data
     told: Told[Any] = Told(event.time, event.id, data, event.person)
-    if isinstance(data, OrderUpdated) and not data.products:
-        return order  # it says nothing of what was sold
     field = _FIELDS.get(type(data))
     if field is not None:
-        choose = _later if field == "update" else _earlier
-        return msgspec.structs.replace(order, **{field: choose(getattr(order, field), told)})
+        return msgspec.structs.replace(order, **{field: _earlier(getattr(order, field), told)})
+    if isinstance(data, OrderUpdated):
+        if not data.products:
+            return order  # it says nothing of what was sold
+        return msgspec.structs.replace(order, update=_later(order.update, told))
     if isinstance(data, OrderRefunded):
         key = data.refund_id or told.id
         kept = {**order.refunds, key: _earlier(order.refunds.get(key), told)}
@@ -160,19 +163,27 @@ def _lines(order: Order, data: OrderPlaced | OrderCompleted | OrderUpdated) -> l
     """What was sold, as last updated, with the order's discount shared out over its lines."""
     if order.update and (not order.sale or order.update.at >= order.sale.at):
         data = order.update.data
-    gross = [line.price * line.quantity for line in data.products]
-    discount = min(data.discount, sum(gross)) if data.discount else 0
-    shares = allocate(discount, gross) if discount else [0] * len(gross)
-    return [
+    # By position: this is made for every line that is ever sold.
+    lines = [
         PostingLine(
             line.product_id,
             line.category or UNKNOWN,
             line.name or "",
-            gross=amount,
-            discounts=share,
-            units=line.quantity,
+            line.price * line.quantity,
+            0,
+            0,
+            0,
+            line.quantity,
         )
-        for line, amount, share in zip(data.products, gross, shares, strict=True)
+        for line in data.products
+    ]
+    if not data.discount:
+        return lines
+    gross = [line.gross for line in lines]
+    shares = allocate(min(data.discount, sum(gross)), gross)
+    return [
+        msgspec.structs.replace(line, discounts=share)
+        for line, share in zip(lines, shares, strict=True)
     ]
 
 
@@ -257,17 +268,17 @@ def difference(old: Sequence[Posting], new: Sequence[Posting]) -> list[Posting]:
 
 
 def _currency(order: Order) -> str:
-    return _first(order, "currency") or NO_CURRENCY
+    sale = order.sale
+    return (sale and sale.data.currency) or _first(order, "currency") or NO_CURRENCY
 
 
 def _country(order: Order) -> str:
-    return _first(order, "country") or UNKNOWN
+    sale = order.sale
+    return (sale and sale.data.country) or _first(order, "country") or UNKNOWN
 
 
 def _first(order: Order, field: str) -> str | None:
     """What the order's events say of a field, the sale first."""
-    if order.sale and (value := getattr(order.sale.data, field)):
-        return str(value)
     found = (getattr(told.data, field, None) for told in _tellers(order))
     return next((value for value in found if value), None)
 
@@ -290,15 +301,23 @@ def status(order: Order, postings: Sequence[Posting]) -> str:
     refunded = sum(line.refunds for line in lines)
     if refunded and refunded >= sum(line.gross - line.discounts for line in lines):
         return "refunded"
-    stages = ("delivered", "shipped", "completed", "paid", "placed")
-    for stage in stages:
-        if getattr(order, "sale" if stage == "completed" else stage):
+    for stage, told in (
+        ("delivered", order.delivered),
+        ("shipped", order.shipped),
+        ("completed", order.sale),
+        ("paid", order.paid),
+        ("placed", order.placed),
+    ):
+        if told:
             return stage
     return "adjusted" if order.adjustments else "updated"
 
 
 def fold(facts: Sequence[Fact], known: Mapping[Key, Order], _setting: Setting) -> Folded:
-    """Evolves the orders that these facts concern, and says what that changes in sales."""
+    """Evolves the orders that these facts concern, and says what that changes in sales.
+
+    A row is (shop, order id, status, state, revision), the last being 0 for an order that is known.
+    """
     of_order: dict[Key, list[Fact]] = defaultdict(list)
     for fact in facts:
         if type(fact.data) in _CONCERNING:
@@ -307,12 +326,14 @@ def fold(facts: Sequence[Fact], known: Mapping[Key, Order], _setting: Setting) -
     for key in sorted(of_order):
         try:
             old = known.get(key)
-            new = _evolve_all(old or Order(), of_order[key])
-            if new != (old or Order()):
+            new = _evolve_all(old or _UNKNOWN_ORDER, of_order[key])
+            if new != (old or _UNKNOWN_ORDER):
                 postings = contribution(key[0], new)
                 changes += difference(contribution(key[0], old), postings) if old else postings
                 states[key] = new
-                rows.append((*key, status(new, postings), _encoder.encode(new).decode()))
+                shop, order_id = key
+                state = _encoder.encode(new).decode()
+                rows.append((shop, order_id, status(new, postings), state, 0 if old else 1))
         except FoldFailed:
             raise
         except Exception as error:
@@ -337,35 +358,44 @@ _decoder = msgspec.json.Decoder(Order, dec_hook=money.decode)
 
 async def load(transaction: Transaction, facts: Sequence[Fact]) -> dict[Key, Order]:
     """The orders that these facts concern, as far as they are known."""
-    keys = {
-        (fact.event.shop, fact.event.subject) for fact in facts if type(fact.data) in _CONCERNING
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for fact in facts:
+        if type(fact.data) in _CONCERNING:
+            wanted[fact.event.shop].add(fact.event.subject)
+    return {
+        (shop, order_id): _decoder.decode(state)
+        for shop, order_ids in wanted.items()
+        for order_id, state in await transaction.fetch(
+            _LOAD, shop, msgspec.json.encode(order_ids).decode()
+        )
     }
-    if not keys:
-        return {}
-    rows = await transaction.fetch(_LOAD, *map(list, zip(*keys, strict=True)))
-    return {(shop, order_id): _decoder.decode(state) for shop, order_id, state in rows}
 
 
 _LOAD = """
-    SELECT shop, order_id, state
-    FROM orders JOIN unnest($1::text[], $2::text[]) AS wanted (shop, order_id)
-    USING (shop, order_id)
+    SELECT order_id, state FROM orders
+    WHERE shop = $1 AND order_id IN (SELECT jsonb_array_elements_text($2::jsonb))
 """
 
 
 async def upsert(transaction: Transaction, rows: Sequence[Any], _setting: Setting) -> list[Figure]:
-    """Sets the orders to their new states."""
-    await transaction.execute(_UPSERT, *zip(*rows, strict=True))
+    """Sets the orders to their new states.
+
+    What the fold did not know is not in the table, for no one else may write these partitions'
+    orders: it is copied in, which takes half of an insert's time.
+    """
+    if new := [row for row in rows if row[4]]:
+        await transaction.copy_records_to_table("orders", records=new, columns=_COLUMNS)
+    if known := [row[:4] for row in rows if not row[4]]:
+        await transaction.execute(_UPDATE, *zip(*known, strict=True))
     return []
 
 
-_UPSERT = """
-    INSERT INTO orders AS known (shop, order_id, status, state, revision)
-    SELECT shop, order_id, status, state::json, 1
+_COLUMNS = ("shop", "order_id", "status", "state", "revision")
+_UPDATE = """
+    UPDATE orders SET status = new.status, state = new.state::json, revision = orders.revision + 1
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
         AS new (shop, order_id, status, state)
-    ON CONFLICT (shop, order_id) DO UPDATE SET
-        status = excluded.status, state = excluded.state, revision = known.revision + 1
+    WHERE orders.shop = new.shop AND orders.order_id = new.order_id
 """
 
 ORDERS = ReadModel("orders", version=1, fold=fold, upsert=upsert, load=load)

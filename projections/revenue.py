@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from projections.clock import ShopClock
-from projections.orders import Posting, PostingLine
+from projections.orders import Posting
 from projections.read_model import (
     Figure,
     Folded,
@@ -34,46 +34,61 @@ MEASURES = (
 _ORDERS = MEASURES.index("orders")
 GRAINS = ("total", "hour", "day", "month")
 
-Key = tuple[str, str, int, str, str]  # shop, dimension, hour, key, currency
+_GROSS, _UNITS = MEASURES.index("gross"), MEASURES.index("units")
+_SEEN = len(MEASURES)  # in a row that is being folded: which posting it has counted last
+
+Rows = dict[str, list[int]]  # by key
 
 
 def fold(changes: Sequence[Posting], _known: Mapping[Any, Any], setting: Setting) -> Folded:
     """What to add to each row, sorted by key. A row that comes to nothing is left out."""
-    rows: dict[Key, list[int]] = {}
+    hours: dict[tuple[str, int, str], tuple[Rows, Rows, Rows, Rows]] = {}
     hour_of = setting.clock.hour
-    for posting in changes:
-        hour, shop, currency = hour_of(posting.at), posting.shop, posting.currency
-        total, country = (shop, "total", hour, "", currency), posting.country
-        counted = {total, (shop, "country", hour, country, currency)}
+    for number, posting in enumerate(changes):
+        at = (posting.shop, hour_of(posting.at), posting.currency)
+        hour = hours.get(at)
+        if hour is None:
+            hour = hours[at] = ({}, {}, {}, {})  # as DIMENSIONS
+        sign, orders = posting.sign, posting.sign * posting.orders
+        total, country = _row(hour[0], ""), _row(hour[1], posting.country)
+        gross = units = 0
         for line in posting.lines:
-            amounts = _amounts(posting.sign, line)
-            for row in (
-                total,
-                (shop, "country", hour, country, currency),
-                (shop, "category", hour, line.category, currency),
-                (shop, "product", hour, line.product, currency),
-            ):
-                known = rows.get(row)
-                if known is None:
-                    known = rows[row] = [0] * len(MEASURES)
-                for measure, amount in amounts:
-                    known[measure] += amount
-                counted.add(row)
-        if posting.orders:
-            for row in counted:
-                rows[row][_ORDERS] += posting.sign
-    return Folded([(*key, *rows[key]) for key in sorted(rows) if any(rows[key])])
+            category, product = _row(hour[2], line.category), _row(hour[3], line.product)
+            amount, count = sign * line.gross, sign * line.units
+            gross, units = gross + amount, units + count
+            for row in (category, product):
+                row[_GROSS] += amount
+                row[_UNITS] += count
+                if row[_SEEN] != number:
+                    row[_SEEN] = number
+                    row[_ORDERS] += orders
+            if line.refunds or line.adjustments or line.discounts or line.refunded_units:
+                for measure, name in _RARE:
+                    for row in (total, country, category, product):
+                        row[measure] += sign * getattr(line, name)
+        for row in (total, country):
+            row[_GROSS] += gross
+            row[_UNITS] += units
+            row[_ORDERS] += orders
+    return Folded(
+        sorted(
+            (shop, dimension, hour, key, currency, *row[:_SEEN])
+            for (shop, hour, currency), found in hours.items()
+            for dimension, rows_by_key in zip(DIMENSIONS, found, strict=True)
+            for key, row in rows_by_key.items()
+            if any(row[:_SEEN])
+        )
+    )
 
 
-def _amounts(sign: int, line: PostingLine) -> list[tuple[int, int]]:
-    """What a line adds to which of MEASURES; most lines add to two of them."""
-    if line.refunds or line.adjustments or line.discounts or line.refunded_units:
-        return [
-            (i, sign * amount)
-            for i, name in enumerate(MEASURES)
-            if name != "orders" and (amount := getattr(line, name))
-        ]
-    return [(0, sign * line.gross), (5, sign * line.units)]
+_RARE = [(i, name) for i, name in enumerate(MEASURES) if name not in ("gross", "orders", "units")]
+
+
+def _row(rows: Rows, key: str) -> list[int]:
+    row = rows.get(key)
+    if row is None:
+        row = rows[key] = [0] * _SEEN + [-1]
+    return row
 
 
 _UPSERT = """

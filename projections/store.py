@@ -150,11 +150,8 @@ class GroupStore:
         setting = self._setting()
         folded: dict[str, Folded] = {}
         ground = (before, before.folded) if before is not None and not before.applied else None
-        facts = batch.facts()
         for model, topics, of in self._steps:
-            given: Sequence[Any] = (
-                folded[of].changes if of else [fact for fact in facts if fact.topic in topics]
-            )
+            given: Sequence[Any] = folded[of].changes if of else batch.facts(topics)
             known: Mapping[Any, Any] = {}
             if model.load is not None and given:
                 async with self._connection() as connection:

@@ -122,6 +122,6 @@ def fingerprint(event: Event) -> int:
 
     A sender who gave no time got the time of receipt, and a retry gets another.
     """
-    own_time = "" if event.time == event.received_at else event.time.isoformat()
+    own_time = 0.0 if event.time == event.received_at else event.time.timestamp()
     said = f"{event.type}\0{event.subject}\0{own_time}\0{event.sealed or ''}\0"
-    return xxhash.xxh3_64_intdigest(bytes(event.data), xxhash.xxh3_64_intdigest(said.encode()))
+    return xxhash.xxh3_64_intdigest(event.data, xxhash.xxh3_64_intdigest(said.encode()))

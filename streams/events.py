@@ -26,7 +26,7 @@ Position = Annotated[int, Meta(ge=0, le=1_000_000)]
 Stars = Annotated[int, Meta(ge=1, le=5)]
 
 
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One fact on the log. `data` is the JSON of the type's own struct, decoded on demand."""
 
     id: Id
@@ -44,7 +44,9 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sealed: str | None = None
 
 
-class Data(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Data(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
     """The ground of every event's own fields. Unknown fields are refused, never dropped."""
 
 

@@ -5,11 +5,11 @@ string (`"2.55"`) or a JSON number; `2.55` is held as `Money(25500)`.
 """
 
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 SCALE = 4
 UNIT = 10**SCALE
-_EXACT = Context(prec=100)
 LARGEST = 10**12 * UNIT
 
 # The default context would round to 28 digits, and so take what is not exact.
@@ -92,6 +92,12 @@ def from_decimal(amount: Decimal) -> int:
 
 def decode(kind: type, value: object) -> Any:
     """msgspec's hook for the money types. Raises ValueError with a reason."""
+    if type(value) is str and len(value) < 24:
+        return _decode_text(kind, value)
+    return _decode(kind, value)
+
+
+def _decode(kind: type, value: object) -> Any:
     if kind is Money:
         units = parse(value)
         if units < 0:
@@ -102,8 +108,13 @@ def decode(kind: type, value: object) -> Any:
     raise NotImplementedError(kind)
 
 
+# A shop has few prices: the same ones are read and written again and again.
+_decode_text = lru_cache(maxsize=1 << 16)(_decode)
+_text = lru_cache(maxsize=1 << 16)(text)
+
+
 def encode(value: object) -> str:
     """msgspec's hook for the way out."""
     if isinstance(value, SignedMoney):
-        return text(value)
+        return _text(value)
     raise NotImplementedError(type(value))

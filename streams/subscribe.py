@@ -8,7 +8,16 @@ the store's transaction does, and whenever the two disagree the store is right.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+    Set,
+)
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, repeat
@@ -83,8 +92,11 @@ class Batch(Struct, frozen=True):
     parts: Sequence[Part]
     seek: int
 
-    def facts(self) -> list[Fact]:
-        return [fact for part in self.parts for fact in part.facts]
+    def facts(self, topics: Collection[str]) -> list[Fact]:
+        """Those of these topics, partition by partition."""
+        return [
+            fact for part in self.parts if part.partition.topic in topics for fact in part.facts
+        ]
 
 
 class Progress(Struct, frozen=True):

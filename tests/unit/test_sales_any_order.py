@@ -35,7 +35,8 @@ class Books:
 
     def fold(self, batch: Sequence[Fact]) -> None:
         folded = orders.fold(batch, self.states, self.setting)
-        for shop, order_id, status, state in folded.rows:
+        for shop, order_id, status, state, revision in folded.rows:
+            assert revision == (0 if (shop, order_id) in self.states else 1)
             # What the next batch builds on went through Postgres.
             self.states[shop, order_id] = _state.decode(state)
             self.status[shop, order_id] = status
