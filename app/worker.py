@@ -50,7 +50,7 @@ def faust_app(settings: Settings, group: str) -> faust.App:
         stream_wait_empty=False,
         stream_buffer_maxsize=16,
         stream_recovery_delay=0,
-        broker_max_poll_records=4000,
+        broker_max_poll_records=2500,
         consumer_max_fetch_size=4 * 1024 * 1024,
         broker_commit_interval=1.0,
         broker_session_timeout=20,

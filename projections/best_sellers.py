@@ -12,7 +12,7 @@ from projections.read_model import (
     Row,
     Setting,
     Transaction,
-    amount_type,
+    as_json,
 )
 from streams import money
 
@@ -60,17 +60,10 @@ _UPSERT = """
             gross, discounts, refunds, orders, units, refunded_units, revision
         )
         SELECT
-            shop, day, product, currency, name,
-            gross * 0.0001, discounts * 0.0001, refunds * 0.0001,
-            orders, units, refunded_units, 1
-        FROM unnest(
-            $1::text[], $2::date[], $3::text[], $4::text[], $5::text[],
-            $6::{amounts}[], $7::{amounts}[], $8::{amounts}[],
-            $9::bigint[], $10::bigint[], $11::bigint[]
-        ) AS new (
-            shop, day, product, currency, name,
-            gross, discounts, refunds, orders, units, refunded_units
-        )
+            row->>0, (row->>1)::date, row->>2, row->>3, row->>4,
+            (row->5)::numeric * 0.0001, (row->6)::numeric * 0.0001, (row->7)::numeric * 0.0001,
+            (row->8)::bigint, (row->9)::bigint, (row->10)::bigint, 1
+        FROM jsonb_array_elements($1::jsonb) AS row
         ON CONFLICT (shop, day, product, currency) DO UPDATE SET
             name = greatest(known.name COLLATE "C", excluded.name COLLATE "C"),
             gross = known.gross + excluded.gross,
@@ -82,15 +75,14 @@ _UPSERT = """
             revision = known.revision + 1
         RETURNING known.*
     )
-    SELECT * FROM changed WHERE day >= $12
+    SELECT * FROM changed WHERE day >= $2
 """
 
 
 async def upsert(transaction: Transaction, rows: Sequence[Any], setting: Setting) -> list[Figure]:
     """Adds to the rows; those that are live come back as figures with their new values."""
     live_day = setting.clock.day(setting.clock.hour(setting.live_since))
-    query = _UPSERT.format(amounts=amount_type(rows, 5, 8))
-    changed = await transaction.fetch(query, *zip(*rows, strict=True), live_day)
+    changed = await transaction.fetch(_UPSERT, as_json(rows), live_day)
     return [_figure(row) for row in changed]
 
 

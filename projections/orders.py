@@ -19,6 +19,7 @@ from projections.read_model import (
     ReadModel,
     Setting,
     Transaction,
+    as_json,
 )
 from streams import money
 from streams.codec import Fact
@@ -365,9 +366,7 @@ async def load(transaction: Transaction, facts: Sequence[Fact]) -> dict[Key, Ord
     return {
         (shop, order_id): _decoder.decode(state)
         for shop, order_ids in wanted.items()
-        for order_id, state in await transaction.fetch(
-            _LOAD, shop, msgspec.json.encode(order_ids).decode()
-        )
+        for order_id, state in await transaction.fetch(_LOAD, shop, as_json(order_ids))
     }
 
 
@@ -385,17 +384,16 @@ async def upsert(transaction: Transaction, rows: Sequence[Any], _setting: Settin
     """
     if new := [row for row in rows if row[4]]:
         await transaction.copy_records_to_table("orders", records=new, columns=_COLUMNS)
-    if known := [row[:4] for row in rows if not row[4]]:
-        await transaction.execute(_UPDATE, *zip(*known, strict=True))
+    if known := [row for row in rows if not row[4]]:
+        await transaction.execute(_UPDATE, as_json(known))
     return []
 
 
 _COLUMNS = ("shop", "order_id", "status", "state", "revision")
 _UPDATE = """
-    UPDATE orders SET status = new.status, state = new.state::json, revision = orders.revision + 1
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
-        AS new (shop, order_id, status, state)
-    WHERE orders.shop = new.shop AND orders.order_id = new.order_id
+    UPDATE orders SET status = row->>2, state = (row->>3)::json, revision = revision + 1
+    FROM jsonb_array_elements($1::jsonb) AS row
+    WHERE shop = row->>0 AND order_id = row->>1
 """
 
 ORDERS = ReadModel("orders", version=1, fold=fold, upsert=upsert, load=load)

@@ -17,7 +17,7 @@ from projections.read_model import (
     Row,
     Setting,
     Transaction,
-    amount_type,
+    as_json,
 )
 from streams import money
 
@@ -98,17 +98,11 @@ _UPSERT = """
             gross, discounts, refunds, adjustments, orders, units, refunded_units, revision
         )
         SELECT
-            shop, dimension, to_timestamp(hour), key, currency,
-            gross * 0.0001, discounts * 0.0001, refunds * 0.0001, adjustments * 0.0001,
-            orders, units, refunded_units, 1
-        FROM unnest(
-            $1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[],
-            $6::{amounts}[], $7::{amounts}[], $8::{amounts}[], $9::{amounts}[],
-            $10::bigint[], $11::bigint[], $12::bigint[]
-        ) AS new (
-            shop, dimension, hour, key, currency,
-            gross, discounts, refunds, adjustments, orders, units, refunded_units
-        )
+            row->>0, row->>1, to_timestamp((row->2)::bigint), row->>3, row->>4,
+            (row->5)::numeric * 0.0001, (row->6)::numeric * 0.0001,
+            (row->7)::numeric * 0.0001, (row->8)::numeric * 0.0001,
+            (row->9)::bigint, (row->10)::bigint, (row->11)::bigint, 1
+        FROM jsonb_array_elements($1::jsonb) AS row
         ON CONFLICT (shop, dimension, hour, key, currency) DO UPDATE SET
             gross = known.gross + excluded.gross,
             discounts = known.discounts + excluded.discounts,
@@ -120,14 +114,13 @@ _UPSERT = """
             revision = known.revision + 1
         RETURNING known.*
     )
-    SELECT * FROM changed WHERE hour >= $13
+    SELECT * FROM changed WHERE hour >= $2
 """
 
 
 async def upsert(transaction: Transaction, rows: Sequence[Any], setting: Setting) -> list[Figure]:
     """Adds to the rows; those that are live come back as figures with their new values."""
-    query = _UPSERT.format(amounts=amount_type(rows, 5, 9))
-    changed = await transaction.fetch(query, *zip(*rows, strict=True), setting.live_since)
+    changed = await transaction.fetch(_UPSERT, as_json(rows), setting.live_since)
     return [_figure(row, setting.clock) for row in changed]
 
 

@@ -18,6 +18,7 @@ from collections.abc import (
     Sequence,
     Set,
 )
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, repeat
@@ -241,7 +242,7 @@ class GroupReader(Generic[Prepared]):
         async for tp, records in read_back(self._bootstrap, stretches):
             partition = self._partition(TP(tp.topic, tp.partition))
             if self._windows[partition].end != progress[partition].next_offset:
-                judge(records, self._windows[partition])
+                remember(records, self._windows[partition])
             if records[-1].offset + 1 == progress[partition].next_offset:
                 check_last(partition, progress[partition], records[-1])
 
@@ -257,19 +258,17 @@ class GroupReader(Generic[Prepared]):
         """Applies what comes in, for ever. Raises what only a person can mend."""
         under_way: asyncio.Task[None] | None = None
         before: tuple[int, Prepared] | None = None
+        decoding = asyncio.create_task(self._next_batch())
         while True:
-            taking = asyncio.create_task(self._inbox.take(self._commit_records))
             # A commit that fails must be known at once, also while nothing comes in.
             await asyncio.wait(
-                {taking, under_way} if under_way else {taking}, return_when=asyncio.FIRST_COMPLETED
+                {decoding, under_way} if under_way else {decoding},
+                return_when=asyncio.FIRST_COMPLETED,
             )
             if under_way is not None and under_way.done():
                 under_way.result()
-            events = await taking
-            async with self._decoding:
-                chunks = [event.value for event in events]
-                size = sum(len(chunk.records) for chunk in chunks)
-                batch = await aside(size, self._decode, chunks)
+            events, batch = await decoding
+            decoding = asyncio.create_task(self._next_batch())
             if not batch.parts:
                 continue
             # A seek in between means that the batch before may never be applied.
@@ -279,6 +278,14 @@ class GroupReader(Generic[Prepared]):
             if under_way is not None:
                 await under_way
             under_way = asyncio.create_task(self._commit(batch, prepared, events, acknowledge))
+
+    async def _next_batch(self) -> tuple[Sequence[Any], Batch]:
+        """What comes in next, decoded: the events of Faust, and the batch they make."""
+        events = await self._inbox.take(self._commit_records)
+        async with self._decoding:
+            chunks = [event.value for event in events]
+            size = sum(len(chunk.records) for chunk in chunks)
+            return events, await aside(size, self._decode, chunks)
 
     def _decode(self, chunks: Iterable[Chunk]) -> Batch:
         seek = self._seek
@@ -343,7 +350,12 @@ async def aside(size: int, compute: Callable[P, T], *args: P.args, **kwargs: P.k
     there is so little that handing it over would take longer."""
     if size < _WORTH_A_THREAD:
         return compute(*args, **kwargs)
-    return await asyncio.to_thread(compute, *args, **kwargs)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_ASIDE, partial(compute, *args, **kwargs))
+
+
+# One thread: two would only take the interpreter from each other.
+_ASIDE = ThreadPoolExecutor(1, "aside")
 
 
 class _Inbox:
@@ -387,53 +399,59 @@ class _Inbox:
         return event, records
 
 
+def identify(record: ConsumerRecord) -> tuple[Event | Refused, int, int]:
+    """A record's envelope, or why it has none, with what the window knows it by."""
+    try:
+        event = codec.decode_envelope(record.value)
+    except Refused as refused:
+        # Nothing repeats a record that has no id: its own position stands in for one.
+        return refused, xxhash.xxh3_64_intdigest(b"\0%d" % record.offset), 0
+    return event, codec.identity(event), codec.fingerprint(event)
+
+
 def judge(
-    records: Sequence[ConsumerRecord], window: Window
-) -> tuple[list[Event | Refused], Sequence[int]]:
-    """Each record's envelope or why it has none, and what the window says of it."""
-    envelopes: list[Event | Refused] = []
-    ids, prints = [], []
-    for record in records:
-        try:
-            event = codec.decode_envelope(record.value)
-            ids.append(codec.identity(event))
-            prints.append(codec.fingerprint(event))
-            envelopes.append(event)
-        except Refused as refused:
-            # Nothing repeats a record that has no id: its own position stands in for one.
-            ids.append(xxhash.xxh3_64_intdigest(b"\0%d" % record.offset))
-            prints.append(0)
-            envelopes.append(refused)
+    records: Sequence[ConsumerRecord], ids: Sequence[int], prints: Sequence[int], window: Window
+) -> Sequence[int]:
+    """What the window says of each record (a `Seen`); from now on it knows them."""
     offsets = np.fromiter((record.offset for record in records), np.int64, len(records))
     seen = window.take(offsets, np.array(ids, np.uint64), np.array(prints, np.uint64))
-    return envelopes, seen.tolist()
+    found: list[int] = seen.tolist()
+    return found
+
+
+def remember(records: Sequence[ConsumerRecord], window: Window) -> None:
+    """Lets the window know records that were applied before."""
+    _, ids, prints = zip(*map(identify, records), strict=True)
+    judge(records, ids, prints, window)
 
 
 def decode_part(partition: Partition, records: Sequence[ConsumerRecord], window: Window) -> Part:
     """Facts, repeats and what is to be quarantined, of one partition's next records."""
-    facts: list[Fact] = []
-    quarantined: list[Quarantined] = []
-    repeated: list[int] = []
     first, last = records[0].offset, records[-1].offset
     if last - first + 1 != len(records):
         raise LogChanged(f"{partition}: offsets {first} to {last} came with a gap among them")
-    envelopes, seen = judge(records, window)
-    for record, event, what in zip(records, envelopes, seen, strict=True):
-        if what == Seen.REPEATED:
+    events: list[Event | Refused] = []
+    found: list[Fact | Refused] = []
+    ids, prints = [], []
+    for record in records:
+        event, number, print_ = identify(record)
+        ids.append(number)
+        prints.append(print_)
+        events.append(event)
+        found.append(_fact(partition, record, event))
+    facts: list[Fact] = []
+    quarantined: list[Quarantined] = []
+    repeated: list[int] = []
+    seen = judge(records, ids, prints, window)
+    for record, event, fact, what in zip(records, events, found, seen, strict=True):
+        if what == _REPEATED:
             repeated.append(record.offset)
-            continue
-        try:
-            if isinstance(event, Refused):
-                raise event
-            if what == Seen.CONTRADICTED:
-                raise Refused("id", "used before for an event that says something else")
-            if record.key != key_of(event):
-                raise Refused("subject", "the record's key is not that of the event's subject")
-            data = codec.decode_data(event, partition.topic)
-        except Refused as refused:
-            quarantined.append(_quarantine(record, event, refused))
+        elif what == _CONTRADICTED:
+            quarantined.append(_quarantine(record, event, _OTHERWISE))
+        elif isinstance(fact, Refused):
+            quarantined.append(_quarantine(record, event, fact))
         else:
-            facts.append(Fact(partition.topic, partition.number, record.offset, event, data))
+            facts.append(fact)
     return Part(
         partition,
         first=first,
@@ -444,6 +462,23 @@ def decode_part(partition: Partition, records: Sequence[ConsumerRecord], window:
         last_digest=digest(records[-1]),
         until_ms=records[-1].timestamp,
     )
+
+
+_REPEATED, _CONTRADICTED = int(Seen.REPEATED), int(Seen.CONTRADICTED)
+_OTHERWISE = Refused("id", "used before for an event that says something else")
+
+
+def _fact(partition: Partition, record: ConsumerRecord, event: Event | Refused) -> Fact | Refused:
+    """What a record says, or why it says nothing."""
+    if isinstance(event, Refused):
+        return event
+    if record.key != key_of(event):
+        return Refused("subject", "the record's key is not that of the event's subject")
+    topic, number = partition
+    try:
+        return Fact(topic, number, record.offset, event, codec.decode_data(event, topic))
+    except Refused as refused:
+        return refused
 
 
 def _quarantine(record: ConsumerRecord, event: Event | Refused, refused: Refused) -> Quarantined:

@@ -393,7 +393,7 @@ async def test_data_that_postgres_refuses_is_not_worth_another_try(
     pool: Pool, store: GroupStore
 ) -> None:
     prepared = await store.prepare(batch(part([SALE])))
-    rows = [("main", "o1", "completed", 7, 0)]  # text was expected for the state
+    rows = [("main", "o1", "completed", 7, 1)]  # text was expected for the state
     wrong = dataclasses.replace(prepared, folded={**prepared.folded, "orders": Folded(rows)})
     with pytest.raises(Exception, match="expected str") as refused:
         await store.commit(wrong)
