@@ -271,12 +271,13 @@ def doctor() -> None:
 def main() -> None:
     """Runs the command line; an expected error is one line, not a traceback."""
     from app.stack.errors import StackError
+    from streams.topics import PartitionsDiffer
 
     # aiokafka speaks of every leader it has to look up again.
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     try:
         cli()
-    except (Failed, SettingsError, StackError) as error:
+    except (Failed, PartitionsDiffer, SettingsError, StackError) as error:
         talk.print(f"[red]✗[/] {error}")
         sys.exit(1)
 
