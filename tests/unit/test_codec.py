@@ -277,7 +277,7 @@ def test_every_type_of_version_1_is_among_the_events_of_the_past() -> None:
 def test_an_event_of_the_past_is_read_as_what_it_said(said: dict[str, Any]) -> None:
     event = codec.decode_envelope(json.dumps(said).encode())
     data = codec.decode_data(event, VOCABULARY[event.type].topic)
-    assert json.loads(codec.raw(data)) == said["data"]
+    assert json.loads(bytes(codec.raw(data))) == said["data"]
     assert {name: value for name, value in said.items() if name not in ("data", "version")} == {
         name: value for name, value in json.loads(codec.encode(event)).items() if name != "data"
     }
