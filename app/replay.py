@@ -29,9 +29,10 @@ from rich.text import Text
 from app.settings import Settings
 from app.subscriptions import GROUPS, topics_of
 from projections.postgres import connect, migrate
+from streams.csv_file import Unreadable
 from streams.events import VOCABULARY
 from streams.log import Log, LogUnavailable
-from streams.online_retail import CURRENCY, Kind, Retail, Summary, Unreadable, read
+from streams.online_retail import CURRENCY, Kind, Retail, Summary, read
 from streams.replay import Entry, Partition, Sent, replay, wait_applied
 from streams.topics import create_topics
 
