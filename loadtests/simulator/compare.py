@@ -74,7 +74,9 @@ async def compare(
         for name in wanted:
             found[name] = await asking.view(name, truth, wanted[name])
             on_asked(name, len(found[name]))
-    differences = [one for name in wanted for one in differing(name, wanted[name], found[name])]
+    differences = [
+        one for name in wanted for one in differing(name, _columns(name), wanted[name], found[name])
+    ]
     figures = sum(len(values) for view in wanted.values() for values in view.values())
     return Comparison(figures, differences, digest(found))
 
@@ -174,9 +176,8 @@ def _told(value: Any) -> str | int:
     return value if isinstance(value, int) else value or _ABSENT
 
 
-def differing(name: str, wanted: View, found: View) -> Iterator[Difference]:
+def differing(name: str, columns: Sequence[str], wanted: View, found: View) -> Iterator[Difference]:
     """Every figure of a view that is missing, too many, or of another value."""
-    columns = _columns(name)
     for key in sorted(wanted.keys() | found.keys()):
         absent = (_ABSENT,) * len(columns)
         for column, truth, answer in zip(

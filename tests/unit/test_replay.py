@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.replay import Durations, applied_by_all, closing_lines, readers_by_topic
+from streams.csv_file import Rejected
 from streams.events import Event
 from streams.log import LogUnavailable, Position
-from streams.csv_file import Rejected
 from streams.online_retail import Summary
 from streams.replay import Entry, Partition, Sent, replay, wait_applied
 
