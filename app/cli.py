@@ -298,19 +298,58 @@ def _write_key(settings: Settings) -> str:
 @cli.command()
 def replay(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
-    format: Annotated[str, typer.Option(help="online-retail")] = "online-retail",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        str, typer.Option(help="online-retail, rees46, retailrocket, or tillstream: our own log")
+    ] = "online-retail",
     speed: Annotated[str, typer.Option(help="max, or xN: N times the original pace")] = "max",
     shop: str = "main",
 ) -> None:
-    """Send a file of past sales through the log; returns once all of it is in the figures."""
+    """Send a file of past events through the log; returns once all of it is in the figures."""
     from app.replay import ReplayFailed, replay_file
 
-    if format != "online-retail":
-        raise SettingsError(f"unknown format {format!r}; there is online-retail")
     try:
-        asyncio.run(replay_file(Settings(), file, parse_speed(speed), shop, talk))
+        asyncio.run(replay_file(Settings(), file, parse_speed(speed), shop, talk, format))
     except ReplayFailed as failed:
         raise Failed(str(failed)) from failed
+
+
+@cli.command()
+def capture(
+    file: Annotated[Path, typer.Argument(dir_okay=False, help="gzipped where it ends in .gz")],
+    topics: Annotated[
+        str, typer.Option(help="comma-separated; all but days, which are said anew")
+    ] = "",
+    from_offset: Annotated[int, typer.Option(min=0, help="of each partition")] = 0,
+    shop: Annotated[str | None, typer.Option(help="this shop's events alone")] = None,
+) -> None:
+    """Write the log's events into a file, for `replay --format tillstream`."""
+    from aiokafka.errors import KafkaError
+
+    from streams import captured
+    from streams.readback import ReadBackFailed
+
+    settings = Settings()
+    try:
+        wanted = captured.topics_named(topics.split(",") if topics else captured.CAPTURED_TOPICS)
+        found = asyncio.run(
+            captured.capture(
+                settings.servers.kafka,
+                settings.prefix,
+                settings.partitions,
+                file,
+                topics=wanted,
+                first_offset=from_offset,
+                shop=shop,
+            )
+        )
+    except ValueError as error:
+        raise SettingsError(f"--topics: {error}") from None
+    except (KafkaError, ReadBackFailed, OSError) as error:
+        raise Failed(f"the log was not captured: {error}") from error
+    told = ", ".join(f"{count:,} {topic}" for topic, count in found.events.most_common())
+    talk.print(f"[green]✓[/] {found.events.total():,} events in {file}: {told or 'none'}")
+    if found.left_out:
+        talk.print(f"[yellow]![/] {found.left_out:,} records are no events and were left out")
 
 
 def parse_speed(text: str) -> float | None:
