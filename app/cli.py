@@ -284,8 +284,8 @@ def compare(
         if told.timezone != settings.timezone.key:
             raise SettingsError(f"its days are those of {told.timezone}: set TILLSTREAM_TIMEZONE")
         told.shop = shop or told.shop
-        to = command.target(settings, told.shop, api)
-        well = asyncio.run(command.compare(settings, to.api, told, talk))
+        address = command.running_api(settings, api)
+        well = asyncio.run(command.compare(settings, address, told, talk))
     except (truth.NoTruth, Unanswered) as failed:
         raise Failed(str(failed)) from failed
     raise typer.Exit(0 if well else 1)

@@ -38,11 +38,17 @@ class Target(NamedTuple):
     shop: str
 
 
-def target(settings: Settings, shop: str | None = None, api: str | None = None) -> Target:
-    """Where to send to. Raises SettingsError where no API is up or no key writes to that shop."""
-    address = api or read_addresses(settings.home).get("api")
+def running_api(settings: Settings, told: str | None = None) -> str:
+    """Where the API answers. Raises SettingsError where none is up."""
+    address = told or read_addresses(settings.home).get("api")
     if address is None:
         raise SettingsError("no API is up here: start it with `tillstream up`, or say --api URL")
+    return address
+
+
+def target(settings: Settings, shop: str | None = None, api: str | None = None) -> Target:
+    """Where to send to. Raises SettingsError where no API is up or no key writes to that shop."""
+    address = running_api(settings, api)
     for key, written in settings.write_keys.items():
         if shop in (None, written):
             return Target(address, key, written)
