@@ -15,11 +15,10 @@ PLAN = ("--seed", "7", "--days", "3", "--until", "2026-03-30", "--visits", "250"
 MUCH = ("--shuffle", "0.5", "--late", "0.2", "--duplicates", "0.2", "--contradictions", "0.1")
 
 
-async def said(service: Service, *arguments: str, code: int = 0) -> str:
+async def said(service: Service, *arguments: str, code: int = 0, api: bool = True) -> str:
     """What a command tells a person, once it has ended as expected."""
-    process = run_cli(
-        *arguments, "--api", service.api, environment=service.environment, stderr=subprocess.PIPE
-    )
+    where = ("--api", service.api) if api else ()
+    process = run_cli(*arguments, *where, environment=service.environment, stderr=subprocess.PIPE)
     async with asyncio.timeout(120):
         _, told = await asyncio.to_thread(process.communicate)
     assert process.returncode == code, told.decode()
@@ -45,6 +44,13 @@ async def test_every_figure_is_true_however_the_events_come(
         assert digests(untidy) == digests(tidy) == digests(await said(service, "compare", truth))
         assert re.search(r"all [\d,]+ figures are equal", untidy)
         assert re.search(r"quarantined: the [1-9]\d* contradictions, nothing else", untidy)
+
+        log = str(tmp_path / "log.jsonl.gz")
+        await said(service, "capture", log, "--shop", "untidy", api=False)
+        played = ("replay", "--format", "tillstream", log, "--shop", "copy")
+        await said(service, *played, api=False)
+        copied = await said(service, "compare", truth, "--shop", "copy")
+        assert digests(copied) == digests(tidy)
 
         await _sell_once_more(service)
         changed = await said(service, "compare", truth, code=1)
