@@ -219,6 +219,7 @@ def simulate(
     A history is a pure function of its seed, days, until and visits, so it can be sent in any
     disorder and compared with what the shop's own books say.
     """
+    from app.target import target
     from loadtests.simulator import Refused, command
     from loadtests.simulator import simulate as run
     from loadtests.simulator.compare import Unanswered
@@ -228,7 +229,7 @@ def simulate(
     settings = Settings()
     if days is None and (truth or verify or until):
         raise SettingsError("--truth, --verify and --until are about a history: say --days N")
-    to = command.target(settings, shop, api)
+    to = target(settings, shop, api)
     pace = parse_rate(rate or ("20" if days is None else "max"))
 
     async def play() -> bool:
@@ -275,6 +276,7 @@ def compare(
     shop: Annotated[str | None, typer.Option(help="another one that had the same history")] = None,
 ) -> None:
     """Ask for every figure of a truth file. Exits with 1 if any differs."""
+    from app.target import running_api
     from loadtests.simulator import command, truth
     from loadtests.simulator.compare import Unanswered
 
@@ -284,11 +286,41 @@ def compare(
         if told.timezone != settings.timezone.key:
             raise SettingsError(f"its days are those of {told.timezone}: set TILLSTREAM_TIMEZONE")
         told.shop = shop or told.shop
-        address = command.running_api(settings, api)
+        address = running_api(settings, api)
         well = asyncio.run(command.compare(settings, address, told, talk))
     except (truth.NoTruth, Unanswered) as failed:
         raise Failed(str(failed)) from failed
     raise typer.Exit(0 if well else 1)
+
+
+@cli.command()
+def trigger(
+    type: Annotated[str, typer.Argument(help="such as order.completed, in any spelling")],  # noqa: A002
+    country: str | None = None,
+    product: str | None = None,
+    category: str | None = None,
+    quantity: int | None = None,
+    price: str | None = None,
+    currency: str | None = None,
+    order: str | None = None,
+    person: str | None = None,
+    shop: Annotated[str | None, typer.Option(help="one that a write key writes to")] = None,
+    api: Annotated[str | None, typer.Option(help="its address; the one that is up here")] = None,
+) -> None:
+    """Send one believable event, and say where it is and how to see what it did."""
+    from app import trigger as triggering
+    from app.target import target
+
+    said = triggering.Said(country, product, category, quantity, price, currency, order, person)
+    try:
+        event = triggering.event(type, said, secrets.token_hex(3))
+        to = target(Settings(), shop, api)
+        answer = asyncio.run(triggering.send(to, event))
+    except triggering.NotSent as failed:
+        raise Failed(str(failed)) from failed
+    typer.echo(f"{answer.id} {answer.position}")
+    for words in triggering.next_steps(to, event, answer.position):
+        talk.print(words, soft_wrap=True)
 
 
 def _write_key(settings: Settings) -> str:

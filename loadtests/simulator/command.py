@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import asyncpg
 from rich.console import Console
@@ -17,7 +16,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from app.settings import Settings, SettingsError, read_addresses
+from app.settings import Settings, SettingsError
+from app.target import Target
 from loadtests.simulator import compare as comparing
 from loadtests.simulator import truth as truths
 from loadtests.simulator.compare import Comparison, Difference
@@ -28,34 +28,6 @@ from loadtests.simulator.truth import Truth
 from projections.postgres import connect
 
 _SHOWN = 20
-
-
-class Target(NamedTuple):
-    """A running API, and the key that writes to one of its shops."""
-
-    api: str
-    key: str
-    shop: str
-
-
-def running_api(settings: Settings, told: str | None = None) -> str:
-    """Where the API answers. Raises SettingsError where none is up."""
-    address = told or read_addresses(settings.home).get("api")
-    if address is None:
-        raise SettingsError("no API is up here: start it with `tillstream up`, or say --api URL")
-    return address
-
-
-def target(settings: Settings, shop: str | None = None, api: str | None = None) -> Target:
-    """Where to send to. Raises SettingsError where no API is up or no key writes to that shop."""
-    address = running_api(settings, api)
-    for key, written in settings.write_keys.items():
-        if shop in (None, written):
-            return Target(address, key, written)
-    raise SettingsError(
-        f"no write key writes to the shop {shop!r}: set TILLSTREAM_WRITE_KEYS=KEY:{shop},… for "
-        "this command and for the API"
-    )
 
 
 def last_day(until: date | None, settings: Settings) -> date:
