@@ -241,8 +241,9 @@ def simulate(
             return True
         plan = Plan(seed, days, command.last_day(until.date() if until else None, settings), visits)
         disorder = IN_ORDER if in_order else Disorder(shuffle, late, duplicates, contradictions)
-        told = await command.send_history(settings, to, plan, disorder, pace, truth, talk)
-        return not verify or await command.compare(settings, to.api, told, talk)
+        return await command.send_history(
+            settings, to, plan, disorder, pace, truth, talk, verify=verify
+        )
 
     try:
         well = asyncio.run(play())

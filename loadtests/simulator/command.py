@@ -1,11 +1,12 @@
 """`tillstream simulate --days … --truth FILE` and `tillstream compare FILE`: what a person sees."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
+from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,6 +18,8 @@ from rich.progress import (
 from rich.table import Table
 
 from app.settings import Settings, SettingsError
+from app.status import reading_status
+from app.subscriptions import topics_of
 from app.target import Target
 from loadtests.simulator import compare as comparing
 from loadtests.simulator import truth as truths
@@ -49,8 +52,12 @@ async def send_history(
     rate: float | None,
     file: Path | None,
     console: Console,
-) -> Truth:
-    """Sends a history; the truth about it, which is in the file before anything is sent."""
+    *,
+    verify: bool,
+) -> bool:
+    """Sends a history, whose truth is in the file before anything else; whether all is as it has
+    to be, where that is to be verified. Raises Refused, comparing.Unanswered."""
+    before = await counts(settings) if verify else None
     begun = time.monotonic()
     traffic, truth = truths.prepare(plan, settings.timezone, to.shop, disorder)
     if file is not None:
@@ -70,7 +77,43 @@ async def send_history(
         f"[green]✓[/] {len(traffic.events):,} events acknowledged in {seconds:.1f} s, "
         f"{len(traffic.events) / seconds:,.0f} events/s, after {made - begun:.1f} s of making them"
     )
-    return truth
+    if not verify:
+        return True
+    well = await compare(settings, to.api, truth, console)
+    if before is not None and (after := await counts(settings)) is not None:
+        for words in counted(before, after, truth):
+            console.print(words)
+    return well
+
+
+async def counts(settings: Settings) -> dict[str, tuple[int, int, int]] | None:
+    """What each group has applied, found repeated and quarantined; None if that cannot be asked."""
+    try:
+        async with reading_status(settings) as status:
+            groups = await status.groups()
+    except (SettingsError, OSError, TimeoutError, KafkaError, asyncpg.PostgresError):
+        return None
+    return {group.group: (group.applied, group.repeated, group.quarantined) for group in groups}
+
+
+def counted(
+    before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int]], truth: Truth
+) -> Iterator[str]:
+    """What each group made of the records, beside what was sent. It is also different where
+    something else wrote meanwhile, or a request had to be sent again."""
+    for group in sorted(after):
+        sent = [truth.sent.by_topic.get(topic, (0, 0, 0)) for topic in topics_of(group)]
+        wanted = [sum(column) for column in zip(*sent, strict=True)]
+        found = [new - old for old, new in zip(before[group], after[group], strict=True)]
+        words = ", ".join(
+            f"{count:,} {what}"
+            for count, what in zip(found, ("applied", "repeated", "quarantined"), strict=True)
+        )
+        if found == wanted:
+            yield f"[green]✓[/] {group}: {words}, as sent"
+        else:
+            told = ", ".join(f"{count:,}" for count in wanted)
+            yield f"[yellow]![/] {group}: {words}; sent were {told}, unless others wrote too"
 
 
 async def compare(settings: Settings, api: str, truth: Truth, console: Console) -> bool:
@@ -108,7 +151,7 @@ def verdict(found: Comparison, truth: Truth, lies: Sequence[str] | None) -> list
     words = (
         f"{wrong:,} of {found.figures:,} figures differ"
         if wrong
-        else (f"all {found.figures:,} figures are equal")
+        else f"all {found.figures:,} figures are equal"
     )
     lines = [f"{mark} {words}", f"  digest {found.digest}", f"  truth  {truth.digest}"]
     expected = len(truth.sent.contradictions)

@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -15,12 +15,16 @@ from msgspec import Struct
 from loadtests.simulator.books import View
 from loadtests.simulator.history import History, Plan
 from loadtests.simulator.traffic import Disorder, Traffic, disordered
+from streams.events import VOCABULARY
 
 FORMAT = "tillstream-truth/1"
 
 
 class Sent(Struct, frozen=True, kw_only=True):
-    """How the events travelled; `disorder` is what was asked for, the counts what came of it."""
+    """How the events travelled; `disorder` is what was asked for, the counts what came of it.
+
+    `by_topic` is what a reader has to make of each topic's records: applied, repeated, quarantined.
+    """
 
     records: int
     disorder: dict[str, float]
@@ -28,6 +32,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     late: int
     duplicates: int
     contradictions: list[str]
+    by_topic: dict[str, tuple[int, int, int]]
 
 
 class Truth(Struct, kw_only=True):
@@ -79,11 +84,27 @@ def prepare(plan: Plan, zone: ZoneInfo, shop: str, disorder: Disorder) -> tuple[
             late=traffic.late,
             duplicates=traffic.duplicates,
             contradictions=[*traffic.contradictions],
+            by_topic=_by_topic(traffic),
         ),
         digest=digest(views),
         figures={name: _rows(view) for name, view in views.items()},
     )
     return traffic, truth
+
+
+def _by_topic(traffic: Traffic) -> dict[str, tuple[int, int, int]]:
+    lies = set(traffic.contradictions)
+    records, ids, lied = Counter[str](), defaultdict[str, set[str]](set), Counter[str]()
+    for event in traffic.events:
+        topic = VOCABULARY[event["type"]].topic
+        records[topic] += 1
+        if event["id"] in lies and event["id"] in ids[topic]:
+            lied[topic] += 1
+        ids[topic].add(event["id"])
+    return {
+        topic: (len(ids[topic]), count - len(ids[topic]) - lied[topic], lied[topic])
+        for topic, count in sorted(records.items())
+    }
 
 
 def _rows(view: View) -> list[tuple[list[str], list[str | int]]]:

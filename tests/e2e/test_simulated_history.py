@@ -45,6 +45,11 @@ async def test_every_figure_is_true_however_the_events_come(
         assert re.search(r"all [\d,]+ figures are equal", untidy)
         assert re.search(r"quarantined: the [1-9]\d* contradictions, nothing else", untidy)
 
+        assert re.search(
+            r"sales: [\d,]+ applied, [1-9]\d* repeated, [1-9]\d* quarantined, as sent", untidy
+        )
+        assert re.search(r"sales: [\d,]+ applied, 0 repeated, 0 quarantined, as sent", tidy)
+
         log = str(tmp_path / "log.jsonl.gz")
         await said(service, "capture", log, "--shop", "untidy", api=False)
         played = ("replay", "--format", "tillstream", log, "--shop", "copy")

@@ -14,7 +14,7 @@ import pytest
 from app.cli import parse_rate
 from app.settings import Settings, SettingsError, addresses_file
 from app.target import Target, running_api, target
-from loadtests.simulator.command import last_day, table, verdict
+from loadtests.simulator.command import counted, last_day, table, verdict
 from loadtests.simulator.compare import Comparison, Difference
 from loadtests.simulator.history import Plan
 from loadtests.simulator.traffic import Disorder
@@ -102,3 +102,16 @@ def test_differences_are_told_up_to_a_bound(truth: Truth) -> None:
         in verdict(Comparison(1_000, differences, "other"), truth, None)[0]
     )
     assert table(differences).row_count == 21
+
+
+def test_what_the_readers_counted_is_told_beside_what_was_sent(truth: Truth) -> None:
+    applied, repeated, quarantined = truth.sent.by_topic["orders"]
+    assert min(applied, repeated) > 0
+    assert sum(map(sum, truth.sent.by_topic.values())) == truth.sent.records
+    assert sum(topic[1] for topic in truth.sent.by_topic.values()) == truth.sent.duplicates
+    before = {"sales": (10, 20, 30)}
+    after = {"sales": (10 + applied, 20 + repeated, 30 + quarantined)}
+    [as_sent] = counted(before, after, truth)
+    assert as_sent.endswith(" quarantined, as sent")
+    [otherwise] = counted(before, {"sales": (10, 20, 31)}, truth)
+    assert otherwise.startswith("[yellow]")
