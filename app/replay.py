@@ -88,13 +88,14 @@ async def replay_file(
         console.print(interrupted(sent))
         raise
     durations = Durations(read_at - begun, sent_at - read_at, time.monotonic() - sent_at)
+    if entries.broken and not sent.lines:
+        raise ReplayFailed(f"{entries.broken}. Nothing was sent")
     account = past.account()
     console.print(table(account))
     for line in closing_lines(account, sent, durations):
         console.print(line)
     if entries.broken:
-        rest = "what stands before that is in the log" if sent.lines else "Nothing was sent"
-        raise ReplayFailed(f"{entries.broken}. {rest}")
+        raise ReplayFailed(f"{entries.broken}; what stands before that is in the log")
 
 
 async def _open(path: Path, file_format: str, settings: Settings, shop: str) -> Opened:

@@ -3,7 +3,8 @@
     locust -f loadtests/locustfile.py --headless -u 50 -r 10 -t 5m --html report.html
 
 Without `--host` it is the API that is up in TILLSTREAM_HOME. When the test stops, every
-acknowledged event is looked for in the figures: the exit code is 1 if any is missing.
+acknowledged event is looked for in the figures: the exit code is 1 if any is missing. Of several
+processes each looks for its own, and says so in its own output and exit code.
 Locust brings gevent, which patches the standard library: nothing but locust imports this file.
 """
 

@@ -57,6 +57,7 @@ class History:
         self.plan = plan
         self.books = Books(zone)
         self.events: list[dict[str, Any]] = []
+        self._name = plan.name
         self.rng = Random(f"tillstream {plan.name}")
         self._zone = zone
         self._first = plan.until - timedelta(days=plan.days - 1)
@@ -96,7 +97,7 @@ class History:
     def tell(self, happening: Happening) -> None:
         """An event of this moment."""
         number = len(self.events) + 1
-        named = {"id": f"sim-{self.plan.name}-{number}", "time": self.now.isoformat()}
+        named = {"id": f"sim-{self._name}-{number}", "time": self.now.isoformat()}
         self.events.append({**named, **happening})
 
     # The shop.
@@ -172,7 +173,7 @@ class History:
     def _visit(self) -> Process:
         rng = self.rng
         self._visits += 1
-        name = f"{self.plan.name}-{self._visits}"
+        name = f"{self._name}-{self._visits}"
         if rng.random() < _BOTS:
             yield from self._crawl(f"bot-{rng.randint(1, 5)}")
             return

@@ -201,7 +201,9 @@ async def test_a_file_that_breaks_off_is_told_and_what_stood_before_is_in_the_lo
     whole = gzip.compress("\n".join((f"{header},user_session", *lines)).encode())
     broken = tmp_path / "broken.csv.gz"
     broken.write_bytes(whole[: len(whole) - 2_000])
-    with pytest.raises(ReplayFailed, match="not a whole gzip file.*what stands before that is in"):
+    with pytest.raises(
+        ReplayFailed, match="not a whole gzip file.*what stands before that is in the"
+    ):
         async with asyncio.timeout(30), applying(settings):
             await replay_file(settings, broken, None, "main", talk, "rees46")
     found = sum(map(len, (await everything(settings)).values()))
