@@ -1,18 +1,21 @@
 """The API's composition: what it opens when it starts, its routes, its documentation."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 import structlog
+import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
 from app.api import ingest, live, problems, sales
 from app.api.completeness import Figures
+from app.live.hub import Hub
 from app.settings import Settings
 from app.vault import Vault
 from projections.clock import ShopClock
@@ -41,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.log = log
         app.state.intake = ingest.Intake(log, Vault(pool), settings.write_keys, settings.currency)
         app.state.figures = Figures(pool)
-        app.state.hub = live.Hub(redis, figures, app.state.clock)
+        app.state.hub = Hub(redis, figures, app.state.clock)
         hub = asyncio.create_task(app.state.hub.run())
         try:
             yield
@@ -94,3 +97,31 @@ def describe_write_key(app: FastAPI) -> None:
     schema.setdefault("components", {})["securitySchemes"] = {
         "writeKey": {"type": "http", "scheme": "bearer", "description": "a write key"}
     }
+
+
+class _Server(uvicorn.Server):
+    """Lets the listeners of live feeds go first, for they would never end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.hub.stopping.set()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings, port: int) -> None:
+    """Runs the API until a signal ends it."""
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.api_host,
+        port=port,
+        loop="uvloop",
+        log_level="warning",
+        ws_per_message_deflate=False,
+        ws_max_size=live.MOST_FRAME_BYTES,
+        timeout_graceful_shutdown=3,
+    )
+    _Server(config, app).run()
