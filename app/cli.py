@@ -82,8 +82,11 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
     from app.stack.up import up as run
 
     settings = Settings()
+    progress = ticks(talk)
 
     async def prepare(servers: Servers) -> None:
+        from app.page.modules import fetch_modules
+        from app.stack.errors import StackError
         from projections.postgres import migrate
         from streams.topics import create_topics
 
@@ -91,6 +94,10 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
         await create_topics(
             servers.kafka, settings.partitions, settings.prefix, settings.replication
         )
+        try:
+            await fetch_modules(settings.home, progress.note)
+        except StackError as failure:  # all but the page works without
+            progress.note(str(failure))
 
     def apps(servers: Servers) -> Sequence[AppProcess]:
         found = settings.model_copy(update=vars_of(servers))
@@ -120,7 +127,7 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
             prepare=prepare,
             apps=apps,
             ready_file=ready_file,
-            progress=ticks(talk),
+            progress=progress,
             during=shown,
         )
     )

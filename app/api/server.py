@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
-from app.api import ingest, live, problems, sales
+from app.api import ingest, live, page, problems, sales
 from app.api.completeness import Figures
 from app.live.hub import Hub
 from app.settings import Settings
@@ -44,12 +44,14 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.log = log
         app.state.intake = ingest.Intake(log, Vault(pool), settings.write_keys, settings.currency)
         app.state.figures = Figures(pool)
+        app.state.page = page.Page(settings)
         app.state.hub = Hub(redis, figures, app.state.clock)
         hub = asyncio.create_task(app.state.hub.run())
         try:
             yield
         finally:
             hub.cancel()
+            await app.state.page.close()
             await asyncio.gather(hub, return_exceptions=True)
             await log.stop()
             await redis.aclose()
@@ -65,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
-    for part in (ingest, sales, live):
+    for part in (ingest, sales, live, page):
         app.include_router(part.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])

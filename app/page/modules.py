@@ -1,0 +1,87 @@
+"""The page's npm packages: fetched once, checked against the lock file, only what is needed of
+each unpacked into the user's cache."""
+
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.stack.downloads import Download, cache, download, locked_lines
+
+NPM = "https://registry.npmjs.org"
+LOCK = Path(__file__).with_name("modules.lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One package of the lock file; `files` stand below its `package/`."""
+
+    sha256: str
+    size: int
+    name: str
+    version: str
+    files: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """Where its files are kept and served: `preact-signals-2.11.4`."""
+        return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}"
+
+    @property
+    def url(self) -> str:
+        return f"{NPM}/{self.name}/-/{self.name.rpartition('/')[2]}-{self.version}.tgz"
+
+
+def locked_packages() -> list[Package]:
+    """The packages that the page is made with."""
+    return [
+        Package(sha256, int(size), name, version, tuple(files))
+        for sha256, size, name, version, *files in locked_lines(LOCK)
+    ]
+
+
+def modules_folder(home: Path) -> Path:
+    """Where the packages' folders are, once fetched."""
+    return cache(home) / "page"
+
+
+def missing_packages(home: Path) -> list[Package]:
+    """The packages of which a file is not there yet."""
+    folder = modules_folder(home)
+    return [
+        package
+        for package in locked_packages()
+        if not all((folder / package.folder / file).exists() for file in package.files)
+    ]
+
+
+async def fetch_modules(home: Path, note: Callable[[str], None]) -> None:
+    """Downloads what is missing. Raises StackError where that fails."""
+    missing = {package.url: package for package in missing_packages(home)}
+    if not missing:
+        return
+    folder = modules_folder(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    kilobytes = sum(package.size for package in missing.values()) / 1e3
+    names = ", ".join(f"{package.name} {package.version}" for package in missing.values())
+    note(f"downloading the page's {names}, once: {kilobytes:.0f} kB, from {NPM} to {folder}")
+    await download(
+        [Download(url, package.sha256, package.size) for url, package in missing.items()],
+        folder,
+        lambda one, tarball: _unpack(missing[one.url], tarball, folder),
+        "The page at / needs it once: open that page again where there is a network; all else "
+        "works without",
+    )
+
+
+def _unpack(package: Package, tarball: Path, folder: Path) -> None:
+    """Takes the locked files, and no others, out of a tarball whose sum was checked."""
+    with tarfile.open(tarball) as archive:
+        for file in package.files:
+            held = archive.extractfile(f"package/{file}")
+            assert held is not None, f"{package.url} has no {file}, which its lock names"
+            final = folder / package.folder / file
+            final.parent.mkdir(parents=True, exist_ok=True)
+            part = tarball.with_suffix(".part")
+            part.write_bytes(held.read())
+            part.replace(final)

@@ -1,0 +1,124 @@
+// The days behind and the 28 ahead, or an honest word on why there are none.
+import { useComputed, useSignal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import { axis, Chart, grid, ink, line } from "./chart.js";
+import { addDays, longDay, shortDay } from "./clock.js";
+import { html } from "./html.js";
+import { approximate, money, moneyFormat } from "./money.js";
+import * as state from "./state.js";
+import { Table } from "./table.js";
+
+export function Forecast() {
+  const { state: how, days, detail } = state.forecast.value;
+  const past = state.pastDays.value;
+  const total = days.reduce((sum, day) => sum + day.net, 0n);
+  return html`<section class="panel forecast" aria-labelledby="forecast">
+    <header>
+      <h2 id="forecast">The next 28 days</h2>
+      ${how === "ready" &&
+      html`<p class="note"><b>${money(total, state.currency.value)}</b> expected</p>`}
+    </header>
+    ${how === "ready"
+      ? html`<${Days} />`
+      : html`<div class="empty">
+          <p>${reason(how, past.length)}</p>
+          ${detail && html`<p>${detail}</p>`}
+        </div>`}
+  </section>`;
+}
+
+/**
+ * @param {string} how
+ * @param {number} closed days with sales behind us
+ */
+function reason(how, closed) {
+  if (how === "loading") return "Asking for the forecast.";
+  if (how === "away") return "No forecast is available.";
+  return `Learning: ${closed} ${closed === 1 ? "day" : "days"} closed yet.`;
+}
+
+function Days() {
+  const over = useSignal(/** @type {number | null} */ (null));
+  const data = useComputed(() => {
+    const past = state.pastDays.value;
+    const ahead = state.forecast.value.days;
+    const first = past[0]?.date ?? ahead[0]?.date;
+    const end = ahead[ahead.length - 1]?.date ?? first;
+    const sold = new Map(past.map((day) => [day.date, approximate(day.net)]));
+    const expected = new Map(ahead.map((day) => [day.date, approximate(day.net)]));
+    const dates = [];
+    for (let date = first; date && date <= end; date = addDays(date, 1)) dates.push(date);
+    return {
+      dates,
+      columns: [
+        dates.map((_, i) => i),
+        dates.map((date) => sold.get(date) ?? null),
+        dates.map((date) => expected.get(date) ?? null),
+      ],
+    };
+  }).value;
+  const dates = useSignal(data.dates);
+  dates.value = data.dates;
+  const options = useMemo(
+    () => ({
+      padding: [12, 8, 0, 0],
+      scales: {
+        x: { time: false },
+        y: { range: (_, low, high) => [Math.min(0, low), Math.max(high, 1) * 1.06] },
+      },
+      axes: [
+        axis({
+          size: 28,
+          splits: (_, __, low, high) => {
+            const weeks = [];
+            for (let day = Math.ceil(low); day <= high; day += 14) weeks.push(day);
+            return weeks;
+          },
+          values: (_, splits) => splits.map((i) => (dates.peek()[i] ? shortDay(dates.peek()[i]) : "")),
+        }),
+        axis({
+          size: 56,
+          space: 44,
+          grid,
+          values: (_, values) =>
+            values.map((value) => moneyFormat(state.currency.peek(), true).format(value)),
+        }),
+      ],
+      series: [
+        {},
+        { paths: line(), stroke: () => ink("--ink-soft"), width: 1.75, points: { show: false } },
+        {
+          paths: line(),
+          stroke: () => ink("--accent"),
+          fill: () => ink("--accent-wash"),
+          width: 2,
+          dash: [5, 4],
+          points: { show: false },
+        },
+      ],
+    }),
+    [],
+  );
+  const ahead = state.forecast.value.days;
+  const past = state.pastDays.value;
+  const at = over.value === null ? ahead[0]?.date : data.dates[over.value];
+  const expected = ahead.find((day) => day.date === at);
+  const shown = expected ?? past.find((day) => day.date === at);
+  const currency = state.currency.value;
+  return html`<figure>
+    <figcaption class="reading">
+      <span class=${expected ? "key ahead" : "key sold"}>${at ? longDay(at) : ""}</span>
+      <b>${shown ? money(shown.net, currency) : "–"}</b>
+      <span>${expected ? "expected" : "sold"}</span>
+    </figcaption>
+    <${Chart} options=${options} data=${data.columns} height=${232} onHover=${(i) => (over.value = i)} />
+    <${Table}
+      caption="Revenue by day: sold, then expected"
+      head=${["Day", "Revenue", ""]}
+      rows=${[
+        ...past.map((day) => [longDay(day.date), money(day.net, currency), "sold"]),
+        ...ahead.map((day) => [longDay(day.date), money(day.net, currency), "expected"]),
+      ]}
+    />
+  </figure>`;
+}
