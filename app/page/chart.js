@@ -38,9 +38,9 @@ export const axis = (options) => ({
 export const grid = { stroke: () => ink("--line"), width: 1 };
 
 /**
- * @param {{options: object, data: any[], height: number, onHover: (index: number | null) => void}} props
+ * @param {{options: object, data: any[], onHover: (index: number | null) => void}} props
  */
-export function Chart({ options, data, height, onHover }) {
+export function Chart({ options, data, onHover }) {
   /** @type {import("preact/hooks").MutableRef<HTMLDivElement | null>} */
   const host = useRef(null);
   const plot = useRef(/** @type {any} */ (null));
@@ -52,7 +52,7 @@ export function Chart({ options, data, height, onHover }) {
     plot.current = new uPlot(
       {
         width: box.clientWidth,
-        height,
+        height: box.clientHeight,
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
         hooks: { setCursor: [(/** @type {any} */ u) => hover.current(u.cursor.idx ?? null)] },
@@ -62,7 +62,7 @@ export function Chart({ options, data, height, onHover }) {
       box,
     );
     const observer = new ResizeObserver(() =>
-      plot.current.setSize({ width: box.clientWidth, height }),
+      plot.current.setSize({ width: box.clientWidth, height: box.clientHeight }),
     );
     observer.observe(box);
     const unsubscribe = theme.subscribe(() => plot.current.redraw(false));
@@ -77,7 +77,7 @@ export function Chart({ options, data, height, onHover }) {
 
   useEffect(() => plot.current?.setData(data), [data]);
 
-  return html`<div class="chart" ref=${host} style=${{ height: `${height}px` }} aria-hidden="true" />`;
+  return html`<div class="chart" ref=${host} aria-hidden="true" />`;
 }
 
 export const bars = (/** @type {number} */ share) =>

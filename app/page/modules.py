@@ -2,7 +2,7 @@
 each unpacked into the user's cache."""
 
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,26 +45,33 @@ def modules_folder(home: Path) -> Path:
     return cache(home) / "page"
 
 
-def missing_packages(home: Path) -> list[Package]:
-    """The packages of which a file is not there yet."""
+def missing_packages(home: Path, packages: Sequence[Package] | None = None) -> list[Package]:
+    """Those of which a file is not there yet; of the page's where no others are given."""
     folder = modules_folder(home)
     return [
         package
-        for package in locked_packages()
+        for package in (locked_packages() if packages is None else packages)
         if not all((folder / package.folder / file).exists() for file in package.files)
     ]
 
 
-async def fetch_modules(home: Path, note: Callable[[str], None]) -> None:
-    """Downloads what is missing. Raises StackError where that fails."""
-    missing = {package.url: package for package in missing_packages(home)}
-    if not missing:
-        return
+async def fetch_modules(home: Path, note: Callable[[str], None]) -> Path:
+    """The folder of the page's packages; what is missing is downloaded first. Raises StackError."""
+    return await fetch_packages(home, locked_packages(), note)
+
+
+async def fetch_packages(
+    home: Path, packages: Sequence[Package], note: Callable[[str], None]
+) -> Path:
+    """The folder of these packages' folders. Raises StackError where one cannot be had."""
     folder = modules_folder(home)
+    missing = {package.url: package for package in missing_packages(home, packages)}
+    if not missing:
+        return folder
     folder.mkdir(parents=True, exist_ok=True)
     kilobytes = sum(package.size for package in missing.values()) / 1e3
     names = ", ".join(f"{package.name} {package.version}" for package in missing.values())
-    note(f"downloading the page's {names}, once: {kilobytes:.0f} kB, from {NPM} to {folder}")
+    note(f"downloading for the page, once: {names}; {kilobytes:.0f} kB, from {NPM} to {folder}")
     await download(
         [Download(url, package.sha256, package.size) for url, package in missing.items()],
         folder,
@@ -72,6 +79,7 @@ async def fetch_modules(home: Path, note: Callable[[str], None]) -> None:
         "The page at / needs it once: open that page again where there is a network; all else "
         "works without",
     )
+    return folder
 
 
 def _unpack(package: Package, tarball: Path, folder: Path) -> None:

@@ -9,32 +9,36 @@ import * as state from "./state.js";
 import { Table } from "./table.js";
 
 export function Forecast() {
-  const { state: how, days, detail } = state.forecast.value;
+  const { state: how, days } = state.forecast.value;
   const past = state.pastDays.value;
+  const drawn = how === "ready" || past.length > 1;
   const total = days.reduce((sum, day) => sum + day.net, 0n);
   return html`<section class="panel forecast" aria-labelledby="forecast">
     <header>
-      <h2 id="forecast">The next 28 days</h2>
-      ${how === "ready" &&
-      html`<p class="note"><b>${money(total, state.currency.value)}</b> expected</p>`}
+      <h2 id="forecast">${how === "ready" || !drawn ? "The next 28 days" : "The last 28 days"}</h2>
+      ${how === "ready"
+        ? html`<p class="note"><b>${money(total, state.currency.value)}</b> expected</p>`
+        : drawn && html`<p class="note">${reason()}</p>`}
     </header>
-    ${how === "ready"
+    ${drawn
       ? html`<${Days} />`
       : html`<div class="empty">
-          <p>${reason(how, past.length)}</p>
-          ${detail && html`<p>${detail}</p>`}
+          <svg viewBox="0 0 200 48" aria-hidden="true">
+            <path class="past" d="M2 38c14 2 18-14 32-12s16 12 30 8 18-18 32-16" />
+            <path class="ahead" d="M96 18c14 2 18 14 32 12s16-18 32-16 18 10 38-4" />
+          </svg>
+          <p>${reason()}</p>
         </div>`}
   </section>`;
 }
 
-/**
- * @param {string} how
- * @param {number} closed days with sales behind us
- */
-function reason(how, closed) {
-  if (how === "loading") return "Asking for the forecast.";
-  if (how === "away") return "No forecast is available.";
-  return `Learning: ${closed} ${closed === 1 ? "day" : "days"} closed yet.`;
+/** Why there is no forecast. */
+function reason() {
+  const { state: how, detail } = state.forecast.value;
+  const closed = state.pastDays.value.length;
+  if (how === "loading") return "Asking for the forecast";
+  if (how === "learning") return `Learning: ${closed} ${closed === 1 ? "day" : "days"} closed yet`;
+  return detail || "No forecast is available";
 }
 
 function Days() {
@@ -43,7 +47,7 @@ function Days() {
     const past = state.pastDays.value;
     const ahead = state.forecast.value.days;
     const first = past[0]?.date ?? ahead[0]?.date;
-    const end = ahead[ahead.length - 1]?.date ?? first;
+    const end = (ahead[ahead.length - 1] ?? past[past.length - 1])?.date;
     const sold = new Map(past.map((day) => [day.date, approximate(day.net)]));
     const expected = new Map(ahead.map((day) => [day.date, approximate(day.net)]));
     const dates = [];
@@ -101,7 +105,8 @@ function Days() {
   );
   const ahead = state.forecast.value.days;
   const past = state.pastDays.value;
-  const at = over.value === null ? ahead[0]?.date : data.dates[over.value];
+  const rest = ahead[0] ?? past[past.length - 1];
+  const at = over.value === null ? rest?.date : data.dates[over.value];
   const expected = ahead.find((day) => day.date === at);
   const shown = expected ?? past.find((day) => day.date === at);
   const currency = state.currency.value;
@@ -111,7 +116,7 @@ function Days() {
       <b>${shown ? money(shown.net, currency) : "–"}</b>
       <span>${expected ? "expected" : "sold"}</span>
     </figcaption>
-    <${Chart} options=${options} data=${data.columns} height=${232} onHover=${(i) => (over.value = i)} />
+    <${Chart} options=${options} data=${data.columns} onHover=${(i) => (over.value = i)} />
     <${Table}
       caption="Revenue by day: sold, then expected"
       head=${["Day", "Revenue", ""]}

@@ -86,10 +86,12 @@ function HoursChart() {
       <span class="key now">${hourName(at)}–${hourName(at + 1)}</span>
       <b>${money(net[at], currency)}</b>
       <span>${count(orders[at])} ${orders[at] === 1 ? "order" : "orders"}</span>
-      <span class="key before">yesterday</span>
-      <span>${money(yesterday[at], currency)}</span>
+      ${yesterday.some(Boolean) &&
+      html`<span class="before">
+        <span class="key ghost">yesterday</span> ${money(yesterday[at], currency)}
+      </span>`}
     </figcaption>
-    <${Chart} options=${options} data=${data} height=${232} onHover=${(i) => (over.value = i)} />
+    <${Chart} options=${options} data=${data} onHover=${(i) => (over.value = i)} />
     <${Table}
       caption="Revenue by hour, today and yesterday"
       head=${["Hour", "Today", "Orders", "Yesterday"]}

@@ -204,7 +204,7 @@ async function askForecast() {
   if (days.length) forecast.value = { state: "ready", days, detail: "" };
   else if (ok) forecast.value = { state: "learning", days, detail: "" };
   else {
-    const detail = status === 404 ? "This server makes no forecasts." : body.detail ?? "";
+    const detail = status === 404 ? "No forecast is available" : body.detail ?? "";
     forecast.value = { state: "away", days, detail };
   }
 }
@@ -227,7 +227,7 @@ function askDays() {
 
 // Beginning.
 
-const AGE_EVERY = 5_000;
+const AGE_EVERY = 3_000;
 const DAYS_EVERY = 60_000;
 
 /** @type {Feed} */
