@@ -1,10 +1,13 @@
 """The page's npm packages: fetched once, checked against the lock file, only what is needed of
 each unpacked into the user's cache."""
 
+import asyncio
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from app.stack.downloads import Download, cache, download, locked_lines
 
@@ -93,3 +96,9 @@ def _unpack(package: Package, tarball: Path, folder: Path) -> None:
             part = tarball.with_suffix(".part")
             part.write_bytes(held.read())
             part.replace(final)
+
+
+if __name__ == "__main__":  # for an image, which is built where there is a network
+    from app.settings import Settings
+
+    asyncio.run(fetch_modules(Settings().home, structlog.get_logger().info))
