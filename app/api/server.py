@@ -101,7 +101,11 @@ def describe_write_key(app: FastAPI) -> None:
     }
 
 
-class _Server(uvicorn.Server):
+DEAD_SECONDS = 20
+"""How long a peer may leave what it was sent unacknowledged, or its window shut."""
+
+
+class Server(uvicorn.Server):
     """Lets the listeners of live feeds go first, for they would never end by themselves."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
@@ -126,4 +130,13 @@ def serve(settings: Settings, port: int) -> None:
         ws_max_size=live.MOST_FRAME_BYTES,
         timeout_graceful_shutdown=3,
     )
-    _Server(config, app).run()
+    Server(config, app).run(sockets=[listening(config)])
+
+
+def listening(config: uvicorn.Config) -> socket.socket:
+    """The socket to accept on. Whoever takes nothing is cut off by the kernel, if we have let go of
+    it or not: what waits for such a peer would otherwise be held for ever."""
+    found = config.bind_socket()
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; what is accepted inherits it
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_SECONDS * 1000)
+    return found

@@ -57,13 +57,13 @@ function Pace() {
     value=${perMinute === null ? "–" : rate.format(perMinute)}
     note=${note}
   >
-    <svg class="pulse" viewBox="0 0 120 28" preserveAspectRatio="none" aria-hidden="true">
+    <svg class="pulse" viewBox="0 0 120 40" preserveAspectRatio="none" aria-hidden="true">
       ${bars.map((orders, i) => {
-        const height = orders ? Math.max(2, (orders / highest) * 28) : 1;
+        const height = orders ? Math.max(2, (orders / highest) * 40) : 1;
         return html`<rect
           class=${orders ? "some" : "none"}
           x=${i * 2 + 0.25}
-          y=${28 - height}
+          y=${40 - height}
           width="1.5"
           height=${height}
         />`;

@@ -1,6 +1,6 @@
-// How fast orders come in, from what this page has seen: counts at moments, five minutes back.
+// How fast orders come in, from what this page has seen: counts at moments, some minutes back.
 
-const SPAN = 300_000;
+const SPAN = 150_000;
 const WINDOW = 60_000;
 const ENOUGH = 5_000;
 const GRAIN = 500;

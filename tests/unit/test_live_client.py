@@ -32,6 +32,7 @@ class FakeHub:
         self.may_open.set()
         self.revision = "e:0-0"
         self.clients: set[Client] = set()
+        self.address: Any = None
         self.opened: list[Subscription] = []
 
     def add(self, client: Client) -> None:
