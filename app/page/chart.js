@@ -41,8 +41,7 @@ export const grid = { stroke: () => ink("--line"), width: 1 };
  * @param {{options: object, data: any[], onHover: (index: number | null) => void}} props
  */
 export function Chart({ options, data, onHover }) {
-  /** @type {import("preact/hooks").MutableRef<HTMLDivElement | null>} */
-  const host = useRef(null);
+  const host = useRef(/** @type {HTMLDivElement | null} */ (null));
   const plot = useRef(/** @type {any} */ (null));
   const hover = useRef(onHover);
   hover.current = onHover;

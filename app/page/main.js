@@ -39,10 +39,9 @@ const Mark = () => html`<svg class="mark" viewBox="0 0 32 32" aria-hidden="true"
 </svg>`;
 
 function Page() {
-  const stale = state.phase.value !== "live" && state.now.value - state.heard.value > 5000;
   return html`
     <${Header} />
-    <main class=${stale && state.filled.value ? "stale" : ""}>
+    <main class=${state.stale.value && state.filled.value ? "stale" : ""}>
       <${Today} />
       <${Figures} />
       <${Products} />

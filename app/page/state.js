@@ -28,6 +28,8 @@ export const hour = computed(() => local.value.hour);
 export const phase = signal("connecting");
 /** When the feed was last known to be live. */
 export const heard = signal(0);
+/** Whether what is shown may be old: the feed has been away for five seconds. */
+export const stale = computed(() => phase.value !== "live" && now.value - heard.value > 5_000);
 /** When a figure last changed. */
 export const changed = signal(0);
 /** Up to when every event is in the figures: from the API's answers. */
@@ -65,11 +67,6 @@ class Held {
     });
   }
 
-  clear() {
-    this.figures.clear();
-    this.filled.value = false;
-  }
-
   /** The figures, to be read in a computation. */
   get all() {
     this.#version.value;
@@ -102,14 +99,17 @@ const products = new Held((value) => ({
 
 export const filled = sales.filled;
 export const productsFilled = products.filled;
-export const currency = signal(address.searchParams.get("currency") ?? dataset.currency ?? "EUR");
+/** The currency that the shop counts in. */
+export const own = dataset.currency ?? "EUR";
+const asked = address.searchParams.get("currency") ?? "";
+export const currency = signal(/^[A-Z]{3}$/.test(asked) ? asked : own);
 
 /** The shop's own currency first, then whatever was sold in these days. */
 export const currencies = computed(() => {
-  const found = new Set([dataset.currency ?? "EUR", currency.value]);
-  for (const row of sales.all) found.add(row.currency);
-  const [own, ...rest] = found;
-  return [own, ...rest.sort()];
+  const others = new Set([currency.value]);
+  for (const row of sales.all) others.add(row.currency);
+  others.delete(own);
+  return [own, ...[...others].sort()];
 });
 
 const pulse = new Pulse();
@@ -170,7 +170,6 @@ export const topProducts = computed(() => {
 async function ask(path, query) {
   const answer = await fetch(`${path}?${new URLSearchParams({ shop, ...query })}`);
   const body = await answer.json();
-  if (body.complete_to?.time) completeTo.value = Date.parse(body.complete_to.time);
   return { ok: answer.ok, status: answer.status, body };
 }
 
@@ -198,15 +197,17 @@ async function askHistory() {
 }
 
 async function askForecast() {
-  const { ok, status, body } = await ask("/v1/forecasts/sales", { level: "total", horizon: "28" });
-  const rows = ok ? body.rows ?? body.forecast ?? [] : [];
-  const days = rows.map((/** @type {any} */ row) => ({ date: row.date, net: rounded(row.point) }));
-  if (days.length) forecast.value = { state: "ready", days, detail: "" };
-  else if (ok) forecast.value = { state: "learning", days, detail: "" };
-  else {
-    const detail = status === 404 ? "No forecast is available" : body.detail ?? "";
-    forecast.value = { state: "away", days, detail };
-  }
+  const query = { level: "total", horizon: "28", currency: currency.value };
+  const { ok, status, body } = await ask("/v1/forecasts/sales", query);
+  const rows = ok ? body.forecasts ?? body.rows ?? [] : [];
+  const days = rows.map((/** @type {any} */ row) => ({
+    date: row.date,
+    net: rounded(row.point ?? row.value),
+  }));
+  // A 404 of its own says that the days do not suffice yet; a plain one, that there is no such query.
+  const learning = ok || (status === 404 && body.code !== "http");
+  const how = days.length ? "ready" : learning ? "learning" : "away";
+  forecast.value = { state: how, days, detail: status === 503 ? body.detail : "" };
 }
 
 /** @param {string} text a decimal of any length, to four places */
@@ -214,7 +215,9 @@ const rounded = (text) => units(Number(text).toFixed(4));
 
 async function askAge() {
   if (document.visibilityState !== "visible") return;
-  await ask("/v1/sales/revenue", { grain: "total", from: today.value, to: today.value });
+  const day = { from: today.value, to: today.value };
+  const { ok, body } = await ask("/v1/sales/revenue", { grain: "total", ...day });
+  if (ok && body.complete_to.time) completeTo.value = Date.parse(body.complete_to.time);
 }
 
 /** @param {() => Promise<void>} question what fails is asked again, and the age shows it */
@@ -234,7 +237,7 @@ const DAYS_EVERY = 60_000;
 let feed;
 
 function subscribeProducts() {
-  products.clear();
+  products.filled.value = false;
   feed.subscribe("products", {
     subscribe: "best_sellers",
     shop,
@@ -248,7 +251,7 @@ function subscribeProducts() {
  */
 export function chooseCurrency(chosen) {
   currency.value = chosen;
-  if (chosen === dataset.currency) address.searchParams.delete("currency");
+  if (chosen === own) address.searchParams.delete("currency");
   else address.searchParams.set("currency", chosen);
   history.replaceState(null, "", address);
   subscribeProducts();
@@ -275,9 +278,12 @@ export function begin() {
   const url = new URL("/v1/live", location.href);
   url.protocol = url.protocol.replace("http", "ws");
   feed = new Feed(url.href, { change: take, phase: enter });
-  feed.subscribe("sales", { subscribe: "revenue", shop, filter: { dimension: "total" } });
-  subscribeProducts();
-  askDays();
+  // Now, and with every new day: the snapshots leave behind what is past.
+  today.subscribe(() => {
+    feed.subscribe("sales", { subscribe: "revenue", shop, filter: { dimension: "total" } });
+    subscribeProducts();
+    askDays();
+  });
   quietly(askAge);
   setInterval(() => (now.value = Date.now()), 1000);
   setInterval(() => quietly(askAge), AGE_EVERY);

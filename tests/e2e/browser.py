@@ -2,14 +2,14 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, Response, WebSocket, async_playwright
+from playwright.async_api import Browser, Page, Response, Route, WebSocket, async_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 NO_CHROMIUM = "no chromium on the path: the page cannot be looked at (apt-get install chromium)"
@@ -45,9 +45,15 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def looking(
-    browser: Browser, address: str, **context: Any
+    browser: Browser,
+    address: str,
+    faked: Mapping[str, tuple[int, Any]] | None = None,
+    **context: Any,
 ) -> AsyncIterator[tuple[Page, Seen]]:
-    """The page at an address, in a context of its own, from before its first request."""
+    """The page at an address, in a context of its own, from before its first request.
+
+    `faked` are answers, a status and a body each, by a pattern of their URL.
+    """
     seen = Seen()
     opened = await browser.new_context(locale="en-GB", **context)
     page = await opened.new_page()
@@ -61,6 +67,8 @@ async def looking(
         if message.type == "error" and "/v1/forecasts/" not in message.location["url"]:
             seen.errors.append(f"{message.text} {message.location}")
 
+    for pattern, (status, body) in (faked or {}).items():
+        await page.route(pattern, _answering(status, body))
     page.on("console", says)
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
     page.on("request", lambda request: seen.hosts.add(urlsplit(request.url).netloc))
@@ -71,3 +79,10 @@ async def looking(
         yield page, seen
     finally:
         await opened.close()
+
+
+def _answering(status: int, body: Any) -> Callable[[Route], Awaitable[None]]:
+    async def answer(route: Route) -> None:
+        await route.fulfill(status=status, json=body)
+
+    return answer

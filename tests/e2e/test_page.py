@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import pytest
@@ -36,10 +37,13 @@ async def browser() -> AsyncIterator[Browser]:
         yield found
 
 
+_CURRENCIES = (f"X{a}{b}" for a in ascii_uppercase for b in ascii_uppercase)
+
+
 @pytest.fixture
-def currency(tag: str) -> str:
+def currency() -> str:
     """A currency in which nobody else sells."""
-    return "X" + "".join(chr(ord("A") + int(digit, 16)) for digit in tag[:2])
+    return next(_CURRENCIES)
 
 
 def sold(tag: str, number: int, currency: str, price: str = "1234.50") -> dict[str, Any]:
@@ -158,6 +162,46 @@ async def test_another_currency_can_be_chosen_and_stays_in_the_address(
         assert page.url.endswith(f"?currency={currency}")
         await choice.select_option("EUR")
         assert "currency" not in page.url
+
+
+TOMORROW = [
+    {"date": f"2099-01-{day:02}", "value": "100.25", "horizon": day} for day in range(1, 29)
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, {"forecasts": TOMORROW}, ("The next 28 days", "2,807.00 expected")),
+        (200, {"forecasts": []}, ("The next 28 days", "Learning: 0 days closed yet")),
+        (404, {"code": "too_few_days"}, ("The next 28 days", "Learning: 0 days closed yet")),
+        (404, {"code": "http"}, ("The next 28 days", "No forecast is available")),
+        (503, {"detail": "the learner is away"}, ("The next 28 days", "the learner is away")),
+    ],
+)
+async def test_the_forecast_is_shown_or_why_there_is_none(
+    service: Service,
+    browser: Browser,
+    currency: str,
+    status: int,
+    body: dict[str, Any],
+    said: tuple[str, str],
+) -> None:
+    answers = {"**/v1/forecasts/sales?**": (status, body)}
+    async with looking(browser, f"{service.api}/?currency={currency}", answers) as (page, seen):
+        panel = page.get_by_role("region", name=said[0])
+        await expect(panel).to_contain_text(said[1])
+        assert await panel.locator("canvas").count() == (1 if body.get("forecasts") else 0)
+    assert seen.errors == []
+
+
+async def test_an_address_with_nonsense_in_it_shows_the_shops_own(
+    service: Service, browser: Browser
+) -> None:
+    async with looking(browser, f"{service.api}/?currency=%3Cb%3E") as (page, seen):
+        await expect(page.get_by_label("Currency")).to_have_value("EUR")
+        await page.wait_for_selector("[data-exact]")
+    assert seen.errors == []
 
 
 async def test_it_resumes_after_the_api_was_killed(
