@@ -81,10 +81,9 @@ def test_servers_are_pinned_healthy_before_use_and_keep_what_they_know(
     for name, server in servers.items():
         assert re.search(r":\d", server["image"]), f"{name} has no version"
         assert server["healthcheck"]["test"]
-    mounted = {
-        volume.partition(":")[0] for s in servers.values() for volume in s.get("volumes", [])
-    }
-    assert mounted == compose["volumes"].keys() == {"kafka", "postgres"}
+    services = compose["services"].values()
+    mounted = {volume.partition(":")[0] for s in services for volume in s.get("volumes", [])}
+    assert mounted == compose["volumes"].keys() == {"kafka", "postgres", "learner"}
     for name in ("api", "worker", "learner"):
         awaited = compose["services"][name]["depends_on"]
         assert awaited == {server: {"condition": "service_healthy"} for server in servers}
