@@ -85,19 +85,17 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
     progress = ticks(talk)
 
     async def prepare(servers: Servers) -> None:
-        from app.page.modules import fetch_modules
-        from app.stack.errors import StackError
+        from app.page.modules import prefetch_modules
         from projections.postgres import migrate
         from streams.topics import create_topics
 
         await migrate(servers.postgres, settings.schema_name)
-        await create_topics(
-            servers.kafka, settings.partitions, settings.prefix, settings.replication
+        await asyncio.gather(
+            create_topics(
+                servers.kafka, settings.partitions, settings.prefix, settings.replication
+            ),
+            prefetch_modules(settings.home, progress.note),
         )
-        try:
-            await fetch_modules(settings.home, progress.note)
-        except StackError as failure:  # all but the page works without
-            progress.note(str(failure))
 
     def apps(servers: Servers) -> Sequence[AppProcess]:
         found = settings.model_copy(update=vars_of(servers))

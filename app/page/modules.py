@@ -10,7 +10,9 @@ from pathlib import Path
 import structlog
 
 from app.stack.downloads import Download, cache, download, locked_lines
+from app.stack.errors import StackError
 
+PREFETCH_SECONDS = 20.0
 NPM = "https://registry.npmjs.org"
 LOCK = Path(__file__).with_name("modules.lock")
 
@@ -63,6 +65,15 @@ async def fetch_modules(home: Path, note: Callable[[str], None]) -> Path:
     return await fetch_packages(home, locked_packages(), note)
 
 
+async def prefetch_modules(home: Path, note: Callable[[str], None]) -> None:
+    """Fetches what is missing where that is soon done; all but the page works without."""
+    try:
+        async with asyncio.timeout(PREFETCH_SECONDS):
+            await fetch_modules(home, note)
+    except (StackError, OSError) as failure:  # a TimeoutError among the latter
+        note(f"the page at / will try again when it is opened: {str(failure) or 'it takes too long'}")
+
+
 async def fetch_packages(
     home: Path, packages: Sequence[Package], note: Callable[[str], None]
 ) -> Path:
@@ -79,8 +90,7 @@ async def fetch_packages(
         [Download(url, package.sha256, package.size) for url, package in missing.items()],
         folder,
         lambda one, tarball: _unpack(missing[one.url], tarball, folder),
-        "The page at / needs it once: open that page again where there is a network; all else "
-        "works without",
+        "It is needed once: open the page again where there is a network",
     )
     return folder
 

@@ -27,11 +27,6 @@ export function switchTheme() {
   }
 }
 
-addEventListener("keydown", (event) => {
-  const typing = event.target instanceof HTMLSelectElement || event.target instanceof HTMLInputElement;
-  if (event.key === "t" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) switchTheme();
-});
-
 /** Keeps a `theme-color` in step, for the bars that browsers draw around a page. */
 export const beginTheme = () =>
   effect(() => {

@@ -83,6 +83,18 @@ async def test_a_package_with_another_sum_is_refused(tmp_path: Path, registry: l
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("seconds", [5.0, 0.0])
+async def test_what_cannot_be_had_at_the_start_is_a_note(
+    tmp_path: Path, registry: list[str], monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(modules, "PREFETCH_SECONDS", seconds)
+    notes: list[str] = []
+    await modules.prefetch_modules(tmp_path, notes.append)
+    assert len(notes) == 2
+    assert "when it is opened" in notes[-1]
+    assert ("checksum" if seconds else "too long") in notes[-1]
+
+
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
     """The page's routes alone: they need no server."""
