@@ -1,6 +1,6 @@
 // The days behind and the 28 ahead, or an honest word on why there are none.
 import { useComputed, useSignal } from "@preact/signals";
-import { useMemo } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { axis, Chart, grid, ink, line } from "./chart.js";
 import { addDays, longDay, shortDay } from "./clock.js";
 import { html } from "./html.js";
@@ -61,8 +61,8 @@ function Days() {
       ],
     };
   }).value;
-  const dates = useSignal(data.dates);
-  dates.value = data.dates;
+  const dates = useRef(data.dates); // for the axis, which outlives this drawing
+  dates.current = data.dates;
   const options = useMemo(
     () => ({
       padding: [12, 8, 0, 0],
@@ -78,7 +78,8 @@ function Days() {
             for (let day = Math.ceil(low); day <= high; day += 14) weeks.push(day);
             return weeks;
           },
-          values: (_, splits) => splits.map((i) => (dates.peek()[i] ? shortDay(dates.peek()[i]) : "")),
+          values: (_, splits) =>
+            splits.map((i) => (dates.current[i] ? shortDay(dates.current[i]) : "")),
         }),
         axis({
           size: 56,
