@@ -71,7 +71,9 @@ async def prefetch_modules(home: Path, note: Callable[[str], None]) -> None:
         async with asyncio.timeout(PREFETCH_SECONDS):
             await fetch_modules(home, note)
     except (StackError, OSError) as failure:  # a TimeoutError among the latter
-        note(f"the page at / will try again when it is opened: {str(failure) or 'it takes too long'}")
+        note(
+            f"the page at / will try again when it is opened: {str(failure) or 'it takes too long'}"
+        )
 
 
 async def fetch_packages(

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from app.settings import Settings
 from tests.e2e.service import Service, answers, end, environment, free_port, run_cli
@@ -177,3 +179,16 @@ async def test_a_stream_ends_whole_when_the_server_stops(api: tuple[str, Any]) -
                 async for _ in lines:  # raises where the last chunk is missing
                     pass
     assert await asyncio.to_thread(process.wait, 5) in (0, -signal.SIGTERM)
+
+
+async def test_websockets_are_told_to_come_again_when_the_server_stops(
+    api: tuple[str, Any],
+) -> None:
+    address, process = api
+    async with connect(address.replace("http", "ws") + "/v1/live") as socket:
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as closed:
+            async with asyncio.timeout(3):
+                await socket.recv()
+    assert closed.value.rcvd
+    assert closed.value.rcvd.code == 1012
