@@ -99,3 +99,13 @@ async def test_one_who_reads_all_of_it_stays(hub: LargeHub) -> None:
     finally:
         client.close()
     await until(hub, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is inherited differs")
+def test_what_is_accepted_sends_at_once_and_is_given_up_in_time() -> None:
+    with server.listening(uvicorn.Config(FastAPI(), port=0)) as opened:
+        opened.listen()
+        with socket.create_connection(opened.getsockname()), opened.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            given_up = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert given_up == server.DEAD_SECONDS * 1000
