@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from app.page.modules import Package, fetch_packages
+from app.page.modules import Package, fetch_modules, fetch_packages
 from app.settings import Settings
 from tests.e2e.browser import chromium, looking, needs_chromium
 from tests.e2e.service import Service, answers, end, run_cli, running
@@ -32,7 +32,9 @@ AXE = Package(
 
 
 @pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
+async def browser(service: Service) -> AsyncIterator[Browser]:
+    """A browser, once what the page is made of is in the cache."""
+    await fetch_modules(service.settings.home, lambda _: None)
     async with chromium() as found:
         yield found
 
