@@ -82,14 +82,19 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
     from app.stack.up import up as run
 
     settings = Settings()
+    progress = ticks(talk)
 
     async def prepare(servers: Servers) -> None:
+        from app.page.modules import prefetch_modules
         from projections.postgres import migrate
         from streams.topics import create_topics
 
         await migrate(servers.postgres, settings.schema_name)
-        await create_topics(
-            servers.kafka, settings.partitions, settings.prefix, settings.replication
+        await asyncio.gather(
+            create_topics(
+                servers.kafka, settings.partitions, settings.prefix, settings.replication
+            ),
+            prefetch_modules(settings.home, progress.note),
         )
 
     def apps(servers: Servers) -> Sequence[AppProcess]:
@@ -120,7 +125,7 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
             prepare=prepare,
             apps=apps,
             ready_file=ready_file,
-            progress=ticks(talk),
+            progress=progress,
             during=shown,
         )
     )
@@ -151,9 +156,7 @@ def api(
     port: Annotated[int | None, typer.Option(help="TILLSTREAM_API_PORT if not given")] = None,
 ) -> None:
     """Serve the API alone."""
-    import uvicorn
-
-    from app.api.server import create_app
+    from app.api.server import serve
 
     settings = Settings()
     if DEMO_KEY in settings.write_keys and settings.api_host not in ("127.0.0.1", "localhost"):
@@ -162,16 +165,7 @@ def api(
             f"{settings.api_host}, set TILLSTREAM_WRITE_KEYS=KEY:main (for example "
             f"{secrets.token_urlsafe(16)}:main)"
         )
-    uvicorn.run(
-        create_app(settings),
-        host=settings.api_host,
-        port=port if port is not None else settings.api_port,
-        loop="uvloop",
-        log_level="warning",
-        ws_per_message_deflate=False,
-        ws_max_size=64 * 1024,
-        timeout_graceful_shutdown=3,
-    )
+    serve(settings, port if port is not None else settings.api_port)
 
 
 @cli.command()

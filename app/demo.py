@@ -43,16 +43,12 @@ def next_steps(api: str, settings: Settings) -> RenderableType:
         """"country":"DE","products":[{"product_id":"mug","category":"kitchen","""
         """"price":"9.90","quantity":2}]}}"""
     )
-    subscribe = '{"subscribe":"revenue","filter":{"day":"today","dimension":"total"}}'
-    live = api.replace("http", "ws", 1) + "/v1/live"
     lines = (
+        ("your shop, live", f"{api}/"),
         ("the API, to try out", f"{api}/docs"),
         ("sales by the hour", f"curl '{api}/v1/sales/revenue?grain=hour'"),
         ("sell something", f"curl -H 'Authorization: Bearer {key}' {api}/v1/events -d '{event}'"),
-        (
-            "the live feed",
-            f"(echo '{subscribe}'; cat) | .venv/bin/websockets {live}",
-        ),
+        ("the live feed", f"curl -N '{api}/v1/live/revenue?day=today&dimension=total'"),
         ("is all well?", ".venv/bin/tillstream doctor"),
     )
     grid = Table.grid(padding=(0, 2))

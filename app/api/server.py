@@ -1,18 +1,21 @@
 """The API's composition: what it opens when it starts, its routes, its documentation."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 import structlog
+import uvicorn
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
-from app.api import ingest, live, problems, sales
+from app.api import ingest, live, page, problems, sales
 from app.api.completeness import Figures
+from app.live.hub import Hub
 from app.settings import Settings
 from app.vault import Vault
 from projections.clock import ShopClock
@@ -41,12 +44,14 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.log = log
         app.state.intake = ingest.Intake(log, Vault(pool), settings.write_keys, settings.currency)
         app.state.figures = Figures(pool)
-        app.state.hub = live.Hub(redis, figures, app.state.clock)
+        app.state.page = page.Page(settings)
+        app.state.hub = Hub(redis, figures, app.state.clock)
         hub = asyncio.create_task(app.state.hub.run())
         try:
             yield
         finally:
             hub.cancel()
+            await app.state.page.close()
             await asyncio.gather(hub, return_exceptions=True)
             await log.stop()
             await redis.aclose()
@@ -62,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
-    for part in (ingest, sales, live):
+    for part in (ingest, sales, live, page):
         app.include_router(part.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])
@@ -94,3 +99,47 @@ def describe_write_key(app: FastAPI) -> None:
     schema.setdefault("components", {})["securitySchemes"] = {
         "writeKey": {"type": "http", "scheme": "bearer", "description": "a write key"}
     }
+
+
+DEAD_SECONDS = 20
+"""How long a peer may leave what it was sent unacknowledged, or its window shut."""
+
+
+class Server(uvicorn.Server):
+    """Lets the listeners of live feeds go first, for they would never end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.hub.stopping.set()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings, port: int) -> None:
+    """Runs the API until a signal ends it."""
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.api_host,
+        port=port,
+        loop="uvloop",
+        log_level="warning",
+        ws_per_message_deflate=False,
+        ws_max_size=live.MOST_FRAME_BYTES,
+        timeout_graceful_shutdown=3,
+    )
+    Server(config, app).run(sockets=[listening(config)])
+
+
+def listening(config: uvicorn.Config) -> socket.socket:
+    """The socket to accept on. Whoever takes nothing is cut off by the kernel, if we have let go of
+    it or not: what waits for such a peer would otherwise be held for ever."""
+    found = config.bind_socket()
+    # Accepted sockets inherit both. Event loops other than uvloop leave the first to whoever binds,
+    # at the price of 40 ms an answer.
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_SECONDS * 1000)
+    return found

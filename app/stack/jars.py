@@ -1,25 +1,19 @@
 """Kafka's jars: downloaded once, checked against the lock file, kept in the user's cache."""
 
-import asyncio
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import httpx2
-
-from app.stack.errors import StackError
+from app.stack.downloads import Download, cache, download, locked_lines
 
 KAFKA_VERSION = "4.1.0"
 LOCK = Path(__file__).with_name("kafka.lock")
 MAVEN = "https://repo.maven.apache.org/maven2"
-AT_ONCE = 8
-ATTEMPTS = 3
-TIMEOUT = 30.0  # seconds without a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +29,7 @@ class Jar:
 
 def locked_jars() -> list[Jar]:
     """The jars that Kafka consists of."""
-    lines = (line.split() for line in LOCK.read_text().splitlines() if not line.startswith("#"))
+    lines = locked_lines(LOCK)
     return [Jar(sha256, int(size), PurePosixPath(path)) for sha256, size, path in lines]
 
 
@@ -44,7 +38,7 @@ async def fetched_jars(home: Path, note: Callable[[str], None]) -> Path:
 
     Raises StackError where that fails; what was complete by then is kept.
     """
-    directory = _cache(home) / f"kafka-{KAFKA_VERSION}"
+    directory = cache(home) / f"kafka-{KAFKA_VERSION}"
     directory.mkdir(parents=True, exist_ok=True)
     # A file has its final name only once it was checked, so that here its name is enough.
     missing = [jar for jar in locked_jars() if not (directory / jar.name).exists()]
@@ -55,18 +49,15 @@ async def fetched_jars(home: Path, note: Callable[[str], None]) -> Path:
             f"downloading Kafka {KAFKA_VERSION}, once: {len(missing)} files, {megabytes:.0f} MB, "
             f"from {MAVEN} to {directory}"
         )
-        await _download(missing, directory)
+        names = {f"{MAVEN}/{jar.path}": jar.name for jar in missing}
+        await download(
+            [Download(f"{MAVEN}/{jar.path}", jar.sha256, jar.size) for jar in missing],
+            directory,
+            lambda one, part: part.replace(directory / names[one.url]),
+            f"Kafka {KAFKA_VERSION} is downloaded once: try again where there is a network, or "
+            "set TILLSTREAM_KAFKA to a server of your own",
+        )
     return directory
-
-
-def _cache(home: Path) -> Path:
-    """The user's cache, shared by all homes; a directory in `home` where there is none."""
-    with suppress(OSError, RuntimeError):
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tillstream"
-        cache.mkdir(parents=True, exist_ok=True)
-        if os.access(cache, os.W_OK):
-            return cache
-    return home / "cache"
 
 
 def _taken_from_maven(jar: Jar, directory: Path) -> bool:
@@ -78,46 +69,3 @@ def _taken_from_maven(jar: Jar, directory: Path) -> bool:
                 Path(shutil.copy(found, scratch)).replace(directory / jar.name)
             return True
     return False
-
-
-async def _download(jars: Sequence[Jar], directory: Path) -> None:
-    gate = asyncio.Semaphore(AT_ONCE)
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        async with httpx2.AsyncClient(timeout=TIMEOUT, follow_redirects=True) as client:
-
-            async def fetch(jar: Jar) -> None:
-                async with gate:
-                    part = await _checked(client, jar, Path(scratch))
-                    part.replace(directory / jar.name)
-
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    for jar in sorted(jars, key=lambda jar: -jar.size):
-                        tasks.create_task(fetch(jar))
-            except BaseExceptionGroup as failed:
-                raise failed.exceptions[0] from None
-
-
-async def _checked(client: httpx2.AsyncClient, jar: Jar, scratch: Path) -> Path:
-    """Downloads one jar and checks its sum. Raises StackError after the last attempt."""
-    trouble: Exception | str = ""
-    for attempt in range(ATTEMPTS):
-        await asyncio.sleep(attempt)
-        part = scratch / jar.name
-        try:
-            async with client.stream("GET", f"{MAVEN}/{jar.path}") as response:
-                response.raise_for_status()
-                with part.open("wb") as file:
-                    async for chunk in response.aiter_bytes():
-                        file.write(chunk)
-        except httpx2.HTTPError as failure:
-            trouble = failure
-            continue
-        if hashlib.sha256(part.read_bytes()).hexdigest() == jar.sha256:
-            return part
-        trouble = "its checksum is not the one expected"
-    raise StackError(
-        f"could not download {MAVEN}/{jar.path}: {trouble or 'no answer'}. Kafka {KAFKA_VERSION} "
-        "is downloaded once: try again where there is a network, or set TILLSTREAM_KAFKA to a "
-        "server of your own"
-    )

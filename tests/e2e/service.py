@@ -28,6 +28,7 @@ class Service:
     settings: Settings
     api: str
     environment: Mapping[str, str]
+    server: subprocess.Popen[bytes]
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def client(self) -> httpx2.AsyncClient:
@@ -103,8 +104,9 @@ async def running(settings: Settings, workers: int = 1) -> AsyncIterator[Service
     await migrate(servers.postgres, settings.schema_name)
     await create_topics(servers.kafka, settings.partitions, settings.prefix)
     port = free_port()
-    service = Service(settings, f"http://127.0.0.1:{port}", environment(settings))
-    api = run_cli("api", "--port", str(port), environment=service.environment)
+    variables = environment(settings)
+    api = run_cli("api", "--port", str(port), environment=variables)
+    service = Service(settings, f"http://127.0.0.1:{port}", variables, api)
     try:
         for _ in range(workers):
             service.start_worker()
@@ -113,6 +115,6 @@ async def running(settings: Settings, workers: int = 1) -> AsyncIterator[Service
             await service.reads(workers)
         yield service
     finally:
-        for process in [worker for worker in service.workers if worker.poll() is None]:
-            end(process)
-        end(api)
+        for process in (*service.workers, service.server):
+            if process.poll() is None:
+                end(process)

@@ -130,9 +130,11 @@ async def test_a_flushed_redis_is_refilled_and_dashboards_get_a_new_snapshot(
                 keys = [key async for key in redis.scan_iter(f"{settings.prefix}*")]
                 await redis.delete(*keys)
             await send(service, sold(tag, 1))
-            snapshot = await next_message(socket, "snapshot")
-            total = sum(Decimal(figure["value"]["gross"]) for figure in snapshot["figures"])
-            while total != Decimal("3.00"):
-                delta = await next_message(socket)
-                total = sum(Decimal(figure["value"]["gross"]) for figure in delta["figures"])
-    assert snapshot["revision"].split(":")[0] != before.split(":")[0]
+            revision, total = before, Decimal(0)
+            async with asyncio.timeout(10):
+                # One more snapshot of the old epoch may come first, if the API had just found it.
+                while revision.split(":")[0] == before.split(":")[0] or total != Decimal("3.00"):
+                    message = json.loads(await socket.recv())
+                    revision = message["revision"]
+                    if figures := message.get("figures"):
+                        total = sum((Decimal(f["value"]["gross"]) for f in figures), Decimal(0))

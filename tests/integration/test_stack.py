@@ -20,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
 from app.settings import Servers, Settings, addresses_file, read_addresses
-from app.stack import jars
+from app.stack import downloads, jars
 from app.stack.doctor import examine
 from app.stack.errors import StackError
 from app.stack.home import reset
@@ -263,7 +263,7 @@ async def test_a_jar_that_is_not_the_expected_one_is_refused(
     lock.write_text(f"{sums[0]} 9 good.jar\n{sums[1]} 8 bad.jar\n")
     monkeypatch.setattr(jars, "LOCK", lock)
     monkeypatch.setattr(jars, "MAVEN", f"http://127.0.0.1:{port}")
-    monkeypatch.setattr(jars, "ATTEMPTS", 2)
+    monkeypatch.setattr(downloads, "ATTEMPTS", 2)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     notes: list[str] = []
     with pytest.raises(StackError, match=r"bad\.jar: its checksum"):

@@ -1,0 +1,1 @@
+"""Live figures to many clients: one reader per process, each client at its own pace."""

@@ -1,0 +1,163 @@
+"""One client of the live feed: what it subscribed to, and what still has to be sent to it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from app.live import protocol
+from app.live.protocol import Change, Message, StreamId, Subscription
+from projections.live import EpochLost
+from streams.codec import Refused
+
+logger = structlog.get_logger()
+
+SEND_SECONDS = 5.0
+BEAT_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
+
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Source(Protocol):
+    """Where a client's figures come from: the hub."""
+
+    stopping: asyncio.Event
+
+    @property
+    def revision(self) -> str: ...
+
+    def add(self, client: "Client") -> None: ...
+
+    def remove(self, client: "Client") -> None: ...
+
+    def delta(self, name: str, last: StreamId, changes: Sequence[Change]) -> Message: ...
+
+    async def opening(
+        self, subscription: Subscription, since: str | None
+    ) -> tuple[Message, StreamId]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opening:
+    """A subscription that waits for what it begins with. Each is its own: a later one replaces
+    it, even where it asks for the same."""
+
+    subscription: Subscription
+    since: str | None
+
+
+class Client:
+    """Its subscriptions, and a slot per figure in which the latest change waits. Only `pump`
+    sends; while it does, changes are conflated in their slots."""
+
+    def __init__(self, send: Send) -> None:
+        self._deliver = send
+        self.subscriptions: dict[str, Subscription] = {}
+        self._to_open: dict[str, _Opening] = {}
+        self._errors: list[Message] = []
+        self._waiting: dict[str, dict[str, Change]] = {}
+        self._wake = asyncio.Event()
+
+    def subscribe(self, subscription: Subscription, since: str | None = None) -> None:
+        """From now on its changes wait; they follow what it missed, or its snapshot."""
+        subscription.after = None
+        self.subscriptions[subscription.id] = subscription
+        self._waiting.pop(subscription.id, None)
+        self._to_open[subscription.id] = _Opening(subscription, since)
+        self._wake.set()
+
+    def renew(self) -> None:
+        """Changes may have been missed: every subscription gets a new snapshot."""
+        for subscription in self.subscriptions.values():
+            self.subscribe(subscription)
+
+    def refuse(self, refused: Refused) -> None:
+        """Tells what was wrong with a message."""
+        self._errors.append(protocol.error(refused))
+        self._wake.set()
+
+    def offer(self, change: Change) -> None:
+        """Takes a change that one of the subscriptions wants; only the latest of a figure stays."""
+        for subscription in self.subscriptions.values():
+            late = subscription.after is not None and change.stream_id <= subscription.after
+            if not late and subscription.wants(change.figure):
+                self._waiting.setdefault(subscription.id, {})[change.figure.id] = change
+                self._wake.set()
+
+    async def pump(self, hub: Source) -> None:
+        """Sends what waits, as soon as something does, and a beat where nothing does.
+
+        Raises TimeoutError where the client takes nothing.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._send(protocol.beat(hub.revision))
+                continue
+            self._wake.clear()
+            while self._errors:
+                await self._send(self._errors.pop(0))
+            await self._open(hub)
+            for name in list(self._waiting):
+                await self._send_changes(hub, name)
+
+    async def _open(self, hub: Source) -> None:
+        """Sends what new subscriptions begin with; again later, where Redis is away."""
+        for name, opening in list(self._to_open.items()):
+            try:
+                message, after = await hub.opening(opening.subscription, opening.since)
+            except (EpochLost, RedisError, OSError) as error:
+                logger.warning("no snapshot yet", error=repr(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._wake.set()
+                continue
+            if self._to_open[name] is not opening:
+                continue  # asked again meanwhile, and woken for it
+            del self._to_open[name]
+            opening.subscription.after = after
+            await self._send(message)
+
+    async def _send_changes(self, hub: Source, name: str) -> None:
+        subscription = self.subscriptions[name]
+        if subscription.after is None:
+            return  # its snapshot goes first
+        after = subscription.after
+        waiting = self._waiting.pop(name).values()
+        if changes := [change for change in waiting if change.stream_id > after]:
+            last = max(change.stream_id for change in changes)
+            await self._send(hub.delta(name, last, changes))
+
+    async def _send(self, message: Message) -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._deliver(message)
+
+
+class Ended(Enum):
+    """Why a client's feed came to its end."""
+
+    GONE = "gone"
+    SLOW = "slow"
+    STOPPING = "stopping"
+
+
+async def attend(hub: Source, client: Client, gone: Coroutine[Any, Any, None]) -> Ended:
+    """Keeps a client told until it is `gone`, takes nothing for five seconds, or the hub stops."""
+    hub.add(client)
+    tasks = [asyncio.create_task(work) for work in (client.pump(hub), gone, hub.stopping.wait())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        hub.remove(client)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    if isinstance(results[0], TimeoutError):
+        return Ended.SLOW
+    return Ended.STOPPING if hub.stopping.is_set() else Ended.GONE

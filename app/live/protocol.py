@@ -1,0 +1,159 @@
+"""What clients of a live feed say, and what they are told, whichever way it travels."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+from projections.clock import ShopClock
+from streams.codec import UNREADABLE, Refused, refusal
+
+# What may be asked for, and which fields of its figures may be filtered by.
+METRICS: Mapping[str, frozenset[str]] = {
+    "revenue": frozenset({"dimension", "hour", "day", "key", "currency"}),
+    "best_sellers": frozenset({"day", "product", "currency"}),
+}
+_TODAY = "today"
+_MOST_LETTERS = 128
+_MOST_VALUES = 1000
+
+Word = Annotated[str, Meta(max_length=_MOST_LETTERS)]
+StreamId = tuple[int, int]
+
+
+class Subscribe(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client sends. `since` is a revision to resume from, `id` comes back in each answer."""
+
+    subscribe: Word
+    id: Word | None = None
+    shop: Word = "main"
+    filter: dict[Word, Word | Annotated[list[Word], Meta(max_length=_MOST_VALUES)]] = {}
+    since: Word | None = None
+
+
+class LiveFigure(Struct, frozen=True):
+    """A figure as it goes to clients, as far as filters look into it."""
+
+    metric: str
+    shop: str
+    id: str
+    value: dict[str, Any]
+
+
+class Change(Struct, frozen=True):
+    """One entry of the stream: where it stands, what it is about, its bytes as clients get them."""
+
+    stream_id: StreamId
+    figure: LiveFigure
+    encoded: bytes
+
+
+class Message(NamedTuple):
+    """One thing to tell a client: `snapshot`, `delta`, `beat` or `error`, the revision it brings
+    the client to, and the whole as JSON."""
+
+    kind: str
+    revision: str
+    body: bytes
+
+
+_subscribes = msgspec.json.Decoder(Subscribe)
+_figures = msgspec.json.Decoder(LiveFigure)
+
+
+def parse(text: str | bytes) -> Subscribe:
+    """What a frame asks for. Raises Refused with the field and the reason."""
+    try:
+        return _checked(_subscribes.decode(text))
+    except UNREADABLE as error:
+        raise refusal(error) from None
+
+
+def parse_query(metric: str, query: Sequence[tuple[str, str]], since: str | None) -> Subscribe:
+    """What a URL asks for: `shop`, `since`, and all else filters, repeated for several values.
+
+    Raises Refused with the field and the reason.
+    """
+    asked: dict[str, Any] = {"subscribe": metric, "filter": {}}
+    for name, value in query:
+        if len(value) > _MOST_LETTERS:
+            raise Refused(name, f"it may have {_MOST_LETTERS} characters")
+        if name in ("shop", "since"):
+            asked[name] = value
+        else:
+            asked["filter"].setdefault(name, []).append(value)
+    if since is not None:
+        asked["since"] = since
+    try:
+        return _checked(msgspec.convert(asked, Subscribe))
+    except UNREADABLE as error:
+        raise refusal(error) from None
+
+
+def _checked(wanted: Subscribe) -> Subscribe:
+    fields = METRICS.get(wanted.subscribe)
+    if fields is None:
+        raise Refused("subscribe", f"unknown metric; there are {', '.join(sorted(METRICS))}")
+    for field in wanted.filter:
+        if field not in fields:
+            known = ", ".join(sorted(fields))
+            raise Refused(f"filter.{field}", f"{wanted.subscribe} is filtered by {known}")
+    return wanted
+
+
+def stream_id(text: str) -> StreamId:
+    """`1700-3` as (1700, 3), which orders as the stream does. Raises ValueError."""
+    milliseconds, _, number = text.partition("-")
+    return int(milliseconds), int(number or 0)
+
+
+def change(found: str, fields: Mapping[bytes, bytes]) -> Change:
+    """An entry of the stream, decoded once for all clients."""
+    return Change(stream_id(found), _figures.decode(fields[b"f"]), fields[b"f"])
+
+
+def figures_message(kind: str, name: str, revision: str, figures: Sequence[bytes]) -> Message:
+    """A snapshot or a delta of encoded figures."""
+    head = msgspec.json.encode({"type": kind, "id": name, "revision": revision})
+    return Message(kind, revision, head[:-1] + b',"figures":[' + b",".join(figures) + b"]}")
+
+
+def beat(revision: str) -> Message:
+    """Nothing has changed, and all is well."""
+    return Message("beat", revision, msgspec.json.encode({"type": "beat", "revision": revision}))
+
+
+def error(refused: Refused) -> Message:
+    """What was wrong with what a client sent."""
+    said = {"type": "error", "field": refused.field, "reason": refused.reason}
+    return Message("error", "", msgspec.json.encode(said))
+
+
+class Subscription:
+    """What one client wants of one metric, and from where in the stream on."""
+
+    def __init__(self, wanted: Subscribe, clock: ShopClock) -> None:
+        self.id = wanted.id or wanted.subscribe
+        self.metric = wanted.subscribe
+        self.shop = wanted.shop
+        self._clock = clock
+        self._filter = {
+            field: frozenset([value] if isinstance(value, str) else value)
+            for field, value in wanted.filter.items()
+        }
+        self.after: StreamId | None = None  # none: its snapshot is still to come
+
+    def wants(self, figure: LiveFigure) -> bool:
+        """Whether a figure passes the filter. `today` is the shop's day at this moment."""
+        if figure.metric != self.metric or figure.shop != self.shop:
+            return False
+        return all(
+            str(figure.value.get(field)) in values
+            or (_TODAY in values and figure.value.get(field) == self._today())
+            for field, values in self._filter.items()
+        )
+
+    def _today(self) -> str:
+        return self._clock.day(self._clock.hour(datetime.now(UTC))).isoformat()

@@ -1,0 +1,130 @@
+// The days behind and the 28 ahead, or an honest word on why there are none.
+import { useComputed, useSignal } from "@preact/signals";
+import { useMemo, useRef } from "preact/hooks";
+import { axis, Chart, grid, ink, line } from "./chart.js";
+import { addDays, longDay, shortDay } from "./clock.js";
+import { html } from "./html.js";
+import { approximate, money, moneyFormat } from "./money.js";
+import * as state from "./state.js";
+import { Table } from "./table.js";
+
+export function Forecast() {
+  const { state: how, days } = state.forecast.value;
+  const past = state.pastDays.value;
+  const drawn = how === "ready" || past.length > 1;
+  const total = days.reduce((sum, day) => sum + day.net, 0n);
+  return html`<section class="panel forecast" aria-labelledby="forecast">
+    <header>
+      <h2 id="forecast">${how === "ready" || !drawn ? "The next 28 days" : "The last 28 days"}</h2>
+      ${how === "ready"
+        ? html`<p class="note"><b>${money(total, state.currency.value)}</b> expected</p>`
+        : drawn && html`<p class="note">${reason()}</p>`}
+    </header>
+    ${drawn
+      ? html`<${Days} />`
+      : html`<div class="empty">
+          <svg viewBox="0 0 200 48" aria-hidden="true">
+            <path class="past" d="M2 38c14 2 18-14 32-12s16 12 30 8 18-18 32-16" />
+            <path class="ahead" d="M96 18c14 2 18 14 32 12s16-18 32-16 18 10 38-4" />
+          </svg>
+          <p>${reason()}</p>
+        </div>`}
+  </section>`;
+}
+
+/** Why there is no forecast. */
+function reason() {
+  const { state: how, detail } = state.forecast.value;
+  const closed = state.pastDays.value.length;
+  if (how === "loading") return "Asking for the forecast";
+  if (how === "learning") return `Learning: ${closed} ${closed === 1 ? "day" : "days"} closed yet`;
+  return detail || "No forecast is available";
+}
+
+function Days() {
+  const over = useSignal(/** @type {number | null} */ (null));
+  const data = useComputed(() => {
+    const past = state.pastDays.value;
+    const ahead = state.forecast.value.days;
+    const first = past[0]?.date ?? ahead[0]?.date;
+    const end = (ahead[ahead.length - 1] ?? past[past.length - 1])?.date;
+    const sold = new Map(past.map((day) => [day.date, approximate(day.net)]));
+    const expected = new Map(ahead.map((day) => [day.date, approximate(day.net)]));
+    const dates = [];
+    for (let date = first; date && date <= end; date = addDays(date, 1)) dates.push(date);
+    return {
+      dates,
+      columns: [
+        dates.map((_, i) => i),
+        dates.map((date) => sold.get(date) ?? null),
+        dates.map((date) => expected.get(date) ?? null),
+      ],
+    };
+  }).value;
+  const dates = useRef(data.dates); // for the axis, which outlives this drawing
+  dates.current = data.dates;
+  const options = useMemo(
+    () => ({
+      padding: [12, 8, 0, 0],
+      scales: {
+        x: { time: false },
+        y: { range: (_, low, high) => [Math.min(0, low), Math.max(high, 1) * 1.06] },
+      },
+      axes: [
+        axis({
+          size: 28,
+          splits: (_, __, low, high) => {
+            const weeks = [];
+            for (let day = Math.ceil(low); day <= high; day += 14) weeks.push(day);
+            return weeks;
+          },
+          values: (_, splits) =>
+            splits.map((i) => (dates.current[i] ? shortDay(dates.current[i]) : "")),
+        }),
+        axis({
+          size: 56,
+          space: 44,
+          grid,
+          values: (_, values) =>
+            values.map((value) => moneyFormat(state.currency.peek(), true).format(value)),
+        }),
+      ],
+      series: [
+        {},
+        { paths: line(), stroke: () => ink("--ink-soft"), width: 1.75, points: { show: false } },
+        {
+          paths: line(),
+          stroke: () => ink("--accent"),
+          fill: () => ink("--accent-wash"),
+          width: 2,
+          dash: [5, 4],
+          points: { show: false },
+        },
+      ],
+    }),
+    [],
+  );
+  const ahead = state.forecast.value.days;
+  const past = state.pastDays.value;
+  const rest = ahead[0] ?? past[past.length - 1];
+  const at = over.value === null ? rest?.date : data.dates[over.value];
+  const expected = ahead.find((day) => day.date === at);
+  const shown = expected ?? past.find((day) => day.date === at);
+  const currency = state.currency.value;
+  return html`<figure>
+    <figcaption class="reading">
+      <span class=${expected ? "key ahead" : "key sold"}>${at ? longDay(at) : ""}</span>
+      <b>${shown ? money(shown.net, currency) : "–"}</b>
+      <span>${expected ? "expected" : "sold"}</span>
+    </figcaption>
+    <${Chart} options=${options} data=${data.columns} onHover=${(i) => (over.value = i)} />
+    <${Table}
+      caption="Revenue by day: sold, then expected"
+      head=${["Day", "Revenue", ""]}
+      rows=${[
+        ...past.map((day) => [longDay(day.date), money(day.net, currency), "sold"]),
+        ...ahead.map((day) => [longDay(day.date), money(day.net, currency), "expected"]),
+      ]}
+    />
+  </figure>`;
+}
