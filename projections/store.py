@@ -301,8 +301,13 @@ class GroupStore:
         """A connection; what may pass is raised as Transient."""
         try:
             async with self._pool.acquire() as connection:
-                yield connection
-        except _TRANSIENT as error:
+                try:
+                    yield connection
+                except asyncpg.InternalClientError:
+                    # asyncpg loses its place where the server ends a connection under it.
+                    connection.terminate()
+                    raise
+        except (*_TRANSIENT, asyncpg.InternalClientError) as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
 
     @asynccontextmanager
