@@ -28,6 +28,7 @@ from rich.text import Text
 
 from app.settings import Settings
 from app.subscriptions import GROUPS, topics_of
+from projections.days import note_complete
 from projections.postgres import connect, migrate
 from streams.events import VOCABULARY
 from streams.log import Log, LogUnavailable
@@ -75,6 +76,7 @@ async def replay_file(
             read_at = time.monotonic()
             async with _log(settings) as log, _pool(servers.postgres, settings.schema_name) as pool:
                 sent_at = await _play(log, pool, retail.entries, speed, sent, readers, bars)
+                await note_complete(pool, shop)
     except asyncio.CancelledError:
         console.print(interrupted(sent))
         raise
