@@ -1,20 +1,22 @@
 """The shop's days, closed: as a forecaster reads them from the log, and as the API gives them."""
 
 import asyncio
+import signal
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from aiokafka import TopicPartition
 
 from app.settings import Settings
 from streams.readback import log_ends, read_back
-from tests.e2e.service import Service, running
+from tests.e2e.service import Service, end, running
 from tests.e2e.test_replay import ALL, facts, replayed, replaying
-from tests.e2e.test_sales import ask
+from tests.e2e.test_sales import ask, send
 
 __all__ = ["facts"]
 
@@ -22,27 +24,30 @@ FIRST, LAST = date(2010, 12, 1), date(2011, 9, 30)
 Days = dict[str, dict[tuple[str, str, str], Mapping[str, Any]]]
 
 
-async def told(settings: Settings) -> tuple[Days, list[str]]:
-    """The log of days, read as anyone would: the figures by day and series, and the dates of
-    DayClosed in order."""
+async def records(settings: Settings) -> list[dict[str, Any]]:
+    """The events of the log of days, in order, repeats left out."""
     partition = TopicPartition(f"{settings.prefix}days", 0)
     kafka = settings.servers.kafka
+    events: dict[str, dict[str, Any]] = {}
+    async for _, fetched in read_back(kafka, await log_ends(kafka, [partition])):
+        for record in fetched:
+            event = msgspec.json.decode(record.value)
+            events.setdefault(event["id"], event)
+    return list(events.values())
+
+
+async def told(settings: Settings) -> tuple[Days, list[str]]:
+    """The figures by day and series, corrections applied, and the dates of DayClosed in order."""
     days: Days = {}
     closed: list[str] = []
-    ids = set()
-    async for _, records in read_back(kafka, await log_ends(kafka, [partition])):
-        for record in records:
-            event = msgspec.json.decode(record.value)
-            if event["id"] in ids:
-                continue
-            ids.add(event["id"])
-            data = event["data"]
-            if event["type"] == "DayClosed":
-                assert data["date"] not in days, "closed twice"
-                closed.append(data["date"])
-            figures = days.setdefault(data["date"], {})
-            for one in data["figures"]:
-                figures[one["level"], one.get("key", ""), one["currency"]] = one
+    for event in await records(settings):
+        data = event["data"]
+        if event["type"] == "DayClosed":
+            assert data["date"] not in days, "closed twice"
+            closed.append(data["date"])
+        figures = days.setdefault(data["date"], {})
+        for one in data["figures"]:
+            figures[one["level"], one.get("key", ""), one["currency"]] = one
     return days, closed
 
 
@@ -88,3 +93,61 @@ async def test_every_day_of_ten_months_is_told_once_and_comes_to_what_the_shop_s
     saturdays = [row for row in rows if date.fromisoformat(row["day"]).weekday() == 5]
     assert len(saturdays) == 43
     assert {row["gross"] for row in saturdays} == {"0.00"}
+
+
+def days_ago(days: int, number: str, price: str, **more: Any) -> dict[str, Any]:
+    """An order of a mug, so many days ago."""
+    at = datetime.now(UTC) - timedelta(days=days)
+    products = [{"product_id": "mug", "category": "kitchen", "price": price}]
+    data = {"order_id": number, "currency": "EUR", "products": products}
+    return {"type": "OrderCompleted", "time": at.isoformat(), "data": data, **more}
+
+
+async def until_net(service: Service, day: str, net: str) -> dict[str, Any]:
+    """Until the day was told with this net; its row."""
+    async with asyncio.timeout(60):
+        while True:
+            rows = (await ask(service, "/v1/sales/days", **{"from": day, "to": day}))["rows"]
+            if [row["net"] for row in rows] == [net]:
+                found: dict[str, Any] = rows[0]
+                return found
+            await asyncio.sleep(0.1)
+
+
+async def test_what_comes_late_corrects_a_day_whoever_dies_meanwhile(settings: Settings) -> None:
+    quick = settings.model_copy(update={"day_grace": 1.0, "day_settle": 0.3})
+    async with running(quick, workers=2) as service:
+        await send(service, days_ago(0, "today", "9.00"), days_ago(3, "o1", "1.00"))
+        day = (datetime.now(UTC) - timedelta(days=3)).date().isoformat()
+        assert (await until_net(service, day, "1.00"))["status"] == "closed"
+        for revision, number in ((1, signal.SIGTERM), (2, signal.SIGKILL)):
+            # Whichever of the two it was that closes days, it may be the other one now.
+            end(service.workers[revision - 1], number)
+            await send(service, days_ago(3, f"late{revision}", "0.50"))
+            service.start_worker()
+            row = await until_net(service, day, f"{1 + revision / 2:.2f}")
+            assert (row["status"], row["revision"]) == ("corrected", revision)
+        open_day = datetime.now(UTC).date().isoformat()
+        assert (await ask(service, "/v1/sales/days", **{"from": open_day}))["rows"] == []
+        async with asyncio.timeout(30):
+            while len(await records(quick)) < 6:
+                await asyncio.sleep(0.1)
+        days, closed = await told(quick)
+    expected = [(date.fromisoformat(day) + timedelta(days=n)).isoformat() for n in range(3)]
+    assert closed == expected
+    assert days[day]["total", "", "EUR"]["net"] == "2.00"
+    assert days[day]["category", "kitchen", "EUR"]["orders"] == 3
+
+
+@pytest.mark.parametrize("query", ["level=colour", "from=2026-02-01&to=2026-01-01", "currency=x"])
+async def test_a_wrong_question_about_days_is_refused(service: Service, query: str) -> None:
+    async with service.client() as client:
+        answer = await client.get(f"/v1/sales/days?{query}")
+    assert answer.status_code == 422
+
+
+async def test_nobody_but_tillstream_closes_a_day(service: Service) -> None:
+    closed = {"date": "2026-01-01", "positions": {}, "figures": []}
+    async with service.client() as client:
+        answer = await client.post("/v1/events", json={"type": "DayClosed", "data": closed})
+    assert answer.status_code == 422
