@@ -31,8 +31,8 @@ lint: install  ## what can be mended by itself
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 
-bench: install  ## Tillstream beside what else one would use, in one run
-	$(RUN)/python -m loadtests.bench
+bench: install  ## Tillstream beside what else one would use, in one run; ONLINE_RETAIL=FILE adds it
+	$(RUN)/python -m loadtests.bench $(if $(ONLINE_RETAIL),--online-retail $(ONLINE_RETAIL))
 
 clean:  ## delete .venv and caches; what the shop knows stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

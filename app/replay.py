@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,13 +25,13 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from app.settings import Settings
+from app.formats import FORMATS, Account, Opened
+from app.settings import Settings, SettingsError
 from app.subscriptions import GROUPS, topics_of
 from projections.days import note_complete
 from projections.postgres import connect, migrate
-from streams.events import VOCABULARY
+from streams.csv_file import Rejected, Unreadable
 from streams.log import Log, LogUnavailable
-from streams.online_retail import CURRENCY, Kind, Retail, Summary, Unreadable, read
 from streams.replay import Entry, Partition, Sent, replay, wait_applied
 from streams.topics import create_topics
 
@@ -58,12 +57,19 @@ class Durations(NamedTuple):
 
 
 async def replay_file(
-    settings: Settings, path: Path, speed: float | None, shop: str, console: Console
+    settings: Settings,
+    path: Path,
+    speed: float | None,
+    shop: str,
+    console: Console,
+    file_format: str = "online-retail",
 ) -> None:
-    """Sends an "Online Retail" file and returns once all that it sent is committed.
+    """Sends a file of a format of FORMATS, and returns once all that it sent is committed.
 
     Raises ReplayFailed, SettingsError. Cancelled, it says what that leaves behind.
     """
+    if file_format not in FORMATS:
+        raise SettingsError(f"unknown format {file_format!r}; there are {', '.join(FORMATS)}")
     servers = settings.servers
     readers = readers_by_topic()
     sent = Sent(readers)
@@ -71,28 +77,57 @@ async def replay_file(
     try:
         with _bars(console) as bars:
             reading = bars.add_task("reading", total=None)
-            retail = await _read(path, settings, shop)
-            bars.update(reading, total=retail.summary.lines, completed=retail.summary.lines)
+            past = await _open(path, file_format, settings, shop)
+            bars.update(
+                reading, total=past.lines, completed=past.lines, visible=past.lines is not None
+            )
             read_at = time.monotonic()
+            entries = _Entries(past.entries, path, past.lines)
             async with _log(settings) as log, _pool(servers.postgres, settings.schema_name) as pool:
-                sent_at = await _play(log, pool, retail.entries, speed, sent, readers, bars)
-                await note_complete(pool, shop)
+                sent_at = await _play(log, pool, entries, speed, sent, readers, bars)
+                if not entries.broken:
+                    await note_complete(pool, shop)
     except asyncio.CancelledError:
         console.print(interrupted(sent))
         raise
     durations = Durations(read_at - begun, sent_at - read_at, time.monotonic() - sent_at)
-    console.print(account(retail.summary))
-    for line in closing_lines(retail.summary, sent, durations):
+    if entries.broken and not sent.lines:
+        raise ReplayFailed(f"{entries.broken}. Nothing was sent")
+    account = past.account()
+    console.print(table(account))
+    for line in closing_lines(account, sent, durations):
         console.print(line)
+    if entries.broken:
+        raise ReplayFailed(f"{entries.broken}; what stands before that is in the log")
 
 
-async def _read(path: Path, settings: Settings, shop: str) -> Retail:
+async def _open(path: Path, file_format: str, settings: Settings, shop: str) -> Opened:
     try:
-        return await asyncio.to_thread(read, path, settings.timezone, shop, datetime.now(UTC))
+        return await asyncio.to_thread(
+            FORMATS[file_format], path, settings, shop, datetime.now(UTC)
+        )
     except OSError as error:
         raise ReplayFailed(f"{path} cannot be read: {error.strerror or error}") from error
     except Unreadable as error:
         raise ReplayFailed(f"{error}. Nothing was sent") from error
+
+
+class _Entries:
+    """Entries up to where the file breaks; what is wrong with it is told once they are sent."""
+
+    def __init__(self, entries: Iterable[Entry], path: Path, lines: int | None) -> None:
+        self._entries = entries
+        self._path = path
+        self.lines = lines
+        self.broken = ""
+
+    def __iter__(self) -> Iterator[Entry]:
+        try:
+            yield from self._entries
+        except Unreadable as error:
+            self.broken = str(error)
+        except OSError as error:
+            self.broken = f"{self._path} cannot be read: {error.strerror or error}"
 
 
 @asynccontextmanager
@@ -132,17 +167,15 @@ async def _pool(dsn: str, schema: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Re
 async def _play(
     log: Log,
     pool: "asyncpg.Pool[asyncpg.Record]",
-    entries: Sequence[Entry],
+    entries: _Entries,
     speed: float | None,
     sent: Sent,
     readers: Mapping[str, Sequence[str]],
     bars: Progress,
 ) -> float:
     """Sends and waits; when the last was acknowledged."""
-    lines = sum(entry.lines for entry in entries)
-    read_lines = sum(entry.lines for entry in entries if _topic(entry) in readers)
-    sending = bars.add_task("sending", total=lines)
-    applying = bars.add_task("applying", total=read_lines)
+    sending = bars.add_task("sending", total=entries.lines)
+    applying = bars.add_task("applying", total=None)
     all_sent = asyncio.Event()
 
     async def progress() -> Mapping[Partition, int]:
@@ -174,6 +207,8 @@ async def _play(
             on_refused=lambda refused: bars.console.print(_refused(refused)),
         )
         sent_at = time.monotonic()
+        bars.update(sending, total=sent.lines)
+        bars.update(applying, total=sent.read_lines)
         all_sent.set()
     return sent_at
 
@@ -189,10 +224,6 @@ _STALLED = (
 
 def _refused(refused: LogUnavailable) -> str:
     return f"[yellow]![/] {refused}: trying again"
-
-
-def _topic(entry: Entry) -> str:
-    return VOCABULARY[entry.event.type].topic
 
 
 def readers_by_topic() -> dict[str, list[str]]:
@@ -243,62 +274,36 @@ def interrupted(sent: Sent) -> str:
     )
 
 
-_SAYS: Mapping[Kind, tuple[str, str]] = {
-    Kind.SALE: ("sales", "OrderCompleted"),
-    Kind.CANCELLATION: ("cancellations", "OrderRefunded"),
-    Kind.NEGATIVE_PRICE: ("negative prices", "SalesAdjusted"),
-    Kind.ZERO_PRICE_NEGATIVE_QUANTITY: ("no price, negative quantity", "StockAdjusted"),
-    Kind.ZERO_PRICE_OTHER: ("no price, positive quantity", "StockAdjusted"),
-    Kind.OTHER: ("rejected", ""),
-}
-
-
-def account(summary: Summary) -> Table:
+def table(account: Account) -> Table:
     """Every line read, by what it was and what became of it."""
-    table = Table("lines", "what they are", "events", "amount", box=None, header_style="dim")
+    shown = Table("lines", "what they are", "events", "amount", box=None, header_style="dim")
     for number in (0, 2, 3):
-        table.columns[number].justify = "right"
-    amounts = {
-        Kind.SALE: summary.gross,
-        Kind.CANCELLATION: -summary.refunds,
-        Kind.NEGATIVE_PRICE: summary.adjustments,
-    }
-    for kind, (words, event_type) in _SAYS.items():
-        lines = summary.lines_by_kind[kind]
-        # Of lines without a price each is an event of its own, and two kinds make the same type.
-        events = lines if event_type == "StockAdjusted" else summary.events_by_type.get(event_type)
-        made = f"{events:,} {event_type}" if event_type and events else ""
-        table.add_row(f"{lines:,}", words, made, _amount(amounts.get(kind)))
-    table.add_row(
-        f"{summary.lines:,}",
-        "all lines",
-        f"{sum(summary.events_by_type.values()):,} events",
-        style="bold",
-    )
-    return table
+        shown.columns[number].justify = "right"
+    for kind in account.kinds:
+        shown.add_row(f"{kind.lines:,}", *kind[1:])
+    whole = (f"{account.lines:,}", "all lines", f"{account.events:,} events")
+    shown.add_row(*whole, style="bold")
+    return shown
 
 
-def _amount(amount: Decimal | None) -> str:
-    return "" if amount is None else f"{amount:,} {CURRENCY}"
-
-
-def closing_lines(summary: Summary, sent: Sent, took: Durations) -> Iterator[str]:
+def closing_lines(account: Account, sent: Sent, took: Durations) -> Iterator[str]:
     """The rejected lines, the figures, and how long everything took."""
-    yield from _rejections(summary)
-    yield f"gross {summary.gross:,}, refunds {summary.refunds:,}, net {summary.net:,} {CURRENCY}"
+    yield from _rejections(account.rejected)
+    if account.sums:
+        yield account.sums
     if unread := sent.lines - sent.read_lines:
         yield f"{unread:,} lines are on topics that nothing reads yet; the log keeps them"
     total = sum(took)
     yield (
-        f"[green]✓[/] {summary.lines:,} lines in {total:.1f} s, {summary.lines / total:,.0f} "
+        f"[green]✓[/] {account.lines:,} lines in {total:.1f} s, {account.lines / total:,.0f} "
         f"lines/s: {took.reading:.1f} s reading, {took.sending:.1f} s sending, then "
         f"{took.committing:.1f} s until the last was committed"
     )
 
 
-def _rejections(summary: Summary) -> Iterator[str]:
-    counts = Counter((field, reason) for _, field, reason in summary.rejected)
-    first = {(field, reason): line for line, field, reason in reversed(summary.rejected)}
+def _rejections(rejected: Sequence[Rejected]) -> Iterator[str]:
+    counts = Counter((field, reason) for _, field, reason in rejected)
+    first = {(field, reason): line for line, field, reason in reversed(rejected)}
     for (field, reason), count in counts.most_common(_SHOWN_REJECTIONS):
         where = f"line {first[field, reason]}" + (f" and {count - 1:,} more" if count > 1 else "")
         yield f"[yellow]![/] {where}: {f'{field}: ' if field else ''}{escape(reason)}"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.structs import RecordMetadata
 
 from streams import codec
 from streams.events import VOCABULARY, Event
@@ -124,22 +125,34 @@ class Log:
         if self._producer is None:
             raise LogUnavailable("Kafka is not reachable yet")
         send = self._producer.send
-        acknowledged = []
-        for event, value in zip(events, values, strict=True):
-            key, topic = key_of(event), VOCABULARY[event.type].topic
-            acknowledged.append(
-                await send(
-                    self._prefix + topic,
-                    value,
-                    key,
-                    partition_of(key, partitions_of(topic, self._partitions)),
-                    int(event.received_at.timestamp() * 1000),
+        sent: list[asyncio.Future[RecordMetadata]] = []
+        try:
+            for event, value in zip(events, values, strict=True):
+                key, topic = key_of(event), VOCABULARY[event.type].topic
+                sent.append(
+                    await send(
+                        self._prefix + topic,
+                        value,
+                        key,
+                        partition_of(key, partitions_of(topic, self._partitions)),
+                        int(event.received_at.timestamp() * 1000),
+                    )
                 )
-            )
-        return [
-            Position(done.topic.removeprefix(self._prefix), done.partition, done.offset)
-            for done in await asyncio.gather(*acknowledged)
-        ]
+            # One after another: most are done when the first is, and then cost no turn of the loop.
+            return [self._position(await done) for done in sent]
+        except BaseException:
+            for done in sent:
+                done.add_done_callback(_looked_at)
+            raise
+
+    def _position(self, done: RecordMetadata) -> Position:
+        return Position(done.topic.removeprefix(self._prefix), done.partition, done.offset)
+
+
+def _looked_at(done: "asyncio.Future[RecordMetadata]") -> None:
+    """Its failure is known by another's; asyncio would complain that nobody asked."""
+    if not done.cancelled():
+        done.exception()
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:

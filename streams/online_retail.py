@@ -5,17 +5,12 @@ a line without a price a stock correction, one with a negative price an adjustme
 What is none of these is rejected, with its line and the reason: every line is accounted for.
 """
 
-import csv
-import gzip
-import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from io import BufferedReader
-from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -26,6 +21,7 @@ from msgspec import Meta, Struct
 
 from streams import codec, money
 from streams.codec import AHEAD, Refused
+from streams.csv_file import Rejected, rows_of
 from streams.events import (
     Data,
     Event,
@@ -50,10 +46,6 @@ _decode_price: Callable[[type, Any], Any] = lru_cache(maxsize=100_000)(
 _LARGEST_DATA = 1_000_000  # bytes; with its envelope it still is one record of Kafka's
 
 
-class Unreadable(Exception):
-    """The file is not what it should be; the message says where and why."""
-
-
 class Kind(StrEnum):
     """What a line is."""
 
@@ -63,14 +55,6 @@ class Kind(StrEnum):
     ZERO_PRICE_OTHER = "zero_price_other"
     NEGATIVE_PRICE = "negative_price"
     OTHER = "other"
-
-
-class Rejected(NamedTuple):
-    """A line that became no event."""
-
-    line: int
-    field: str
-    reason: str
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -144,7 +128,7 @@ def read(path: Path, zone: ZoneInfo, shop: str, received_at: datetime) -> Retail
     orders: dict[str, list[Row]] = defaultdict(list)
     refunds: dict[str, list[Row]] = defaultdict(list)
     latest = (received_at + AHEAD).astimezone(zone).replace(tzinfo=None)
-    for line, fields in _records(path):
+    for line, fields in rows_of(path, [*COLUMNS]):
         try:
             row = parse(fields, line, latest)
             kind = kind_of(row)
@@ -326,55 +310,3 @@ class _Account:
 
 def _decimal(units: int) -> Decimal:
     return Decimal(money.text(units))
-
-
-# From a file to its lines.
-
-
-def _records(path: Path) -> Iterator[tuple[int, Sequence[str]]]:
-    """The lines below the header: their numbers, their fields as they stand. Raises Unreadable."""
-    with BufferedReader(gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
-        try:
-            yield from _rows(_text(file))
-        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise Unreadable(f"{path.name} is not a whole gzip file: {error}") from error
-        except Unreadable as error:
-            raise Unreadable(f"{path.name}, {error}") from error.__cause__
-
-
-def _rows(lines: Iterable[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Each row's first line, and its fields in our order: none where their number is wrong."""
-    reader = csv.reader(lines, strict=True)
-    try:
-        header = next(reader, [])
-        if missing := [column for column in COLUMNS if column not in header]:
-            raise Unreadable(f"line 1: the header has no {', '.join(missing)}")
-        pick = itemgetter(*map(header.index, COLUMNS))
-        line = reader.line_num + 1
-        for fields in reader:
-            if fields:
-                yield line, pick(fields) if len(fields) == len(header) else ()
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise Unreadable(f"line {reader.line_num}: {error}") from error
-
-
-def _text(file: Iterable[bytes]) -> Iterator[str]:
-    header = ""
-    for number, line in enumerate(file, 1):
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            where = f"line {number}, {_field_at(header, line[: error.start])}"
-            raise Unreadable(f"{where}: not UTF-8 (byte {line[error.start]:#04x})") from error
-        if "\0" in text:
-            raise Unreadable(f"line {number}: a NUL character; this is not a text file")
-        if number == 1:
-            header = text = text.removeprefix("\ufeff")
-        yield text
-
-
-def _field_at(header: str, before: bytes) -> str:
-    """The name of the field that a line's first bytes lead to."""
-    names, fields = next(csv.reader([header]), []), next(csv.reader([before.decode()]), [""])
-    return names[len(fields) - 1] if len(fields) <= len(names) else f"field {len(fields)}"

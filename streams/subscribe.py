@@ -93,6 +93,10 @@ class Batch(Struct, frozen=True):
     parts: Sequence[Part]
     seek: int
 
+    def records(self) -> int:
+        """How many offsets it accounts for."""
+        return sum(part.next - part.first for part in self.parts)
+
     def facts(self, topics: Collection[str]) -> list[Fact]:
         """Those of these topics, partition by partition."""
         return [
@@ -268,16 +272,22 @@ class GroupReader(Generic[Prepared]):
             if under_way is not None and under_way.done():
                 under_way.result()
             events, batch = await decoding
-            decoding = asyncio.create_task(self._next_batch())
-            if not batch.parts:
-                continue
-            # A seek in between means that the batch before may never be applied.
-            ground = before[1] if before and before[0] == batch.seek else None
-            prepared = await self._persist(partial(self._store.prepare, batch, ground))
-            before = (batch.seek, prepared)
-            if under_way is not None:
-                await under_way
-            under_way = asyncio.create_task(self._commit(batch, prepared, events, acknowledge))
+            behind = batch.records() >= _WORTH_A_THREAD
+            if behind:
+                decoding = asyncio.create_task(self._next_batch())
+            if batch.parts:
+                # A seek in between means that the batch before may never be applied.
+                ground = before[1] if before and before[0] == batch.seek else None
+                prepared = await self._persist(partial(self._store.prepare, batch, ground))
+                before = (batch.seek, prepared)
+                if under_way is not None:
+                    await under_way
+                under_way = asyncio.create_task(self._commit(batch, prepared, events, acknowledge))
+            if not behind:
+                # What comes in meanwhile makes one batch, sooner than several in a row would be.
+                if under_way is not None:
+                    await under_way
+                decoding = asyncio.create_task(self._next_batch())
 
     async def _next_batch(self) -> tuple[Sequence[Any], Batch]:
         """What comes in next, decoded: the events of Faust, and the batch they make."""

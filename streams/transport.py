@@ -115,35 +115,45 @@ class ChunkConsumer(driver.Consumer):
             # Between an assignment and our seek aiokafka looks for a committed offset, and with
             # auto_offset_reset="none" says so where there is none. The seek is what counts.
             fetched, active = None, None
-        # Left the loop at least once, whatever the poll did: others must get their turn.
-        await asyncio.sleep(0)
+        deliveries = []
         for tp, records in (fetched or {}).items():
             wanted = active is None or tp in active or tp in self._buffered_partitions
             if self.should_stop or not self.flow_active or not wanted:
                 self._missed = True  # Kafka has handed it over: only a seek brings it again
-            else:
-                await self._deliver(TP(tp.topic, tp.partition), records)
+            elif message := self._next_message(TP(tp.topic, tp.partition), records):
+                deliveries.append(asyncio.ensure_future(self.callback(message)))
+        await self._end(deliveries)
 
-    async def _deliver(self, tp: TP, records: Sequence[ConsumerRecord]) -> None:
-        """Delivers what follows on what was delivered last. A poll may have begun before a seek
-        and end after it: what it brings is judged by its offsets alone."""
+    def _next_message(self, tp: TP, records: Sequence[ConsumerRecord]) -> ConsumerMessage | None:
+        """What follows on what was delivered last. A poll may have begun before a seek and end
+        after it: what it brings is judged by its offsets alone."""
         expected = self._expected.get(tp)
         if expected is None or records[-1].offset < expected:
-            return  # from before a seek
+            return None  # from before a seek
         if records[0].offset > expected:
             self._missed = True
-            return
+            return None
         records = records[expected - records[0].offset :]
         self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+        self._expected[tp] = records[-1].offset + 1
+        return self._chunk_message(tp, records)
+
+    async def _end(self, deliveries: Sequence["asyncio.Future[None]"]) -> None:
+        """Waits until what a poll brought is where its agents take it from."""
+        seek = self.seeks
+        # One turn of the loop is enough, unless a stream is full. It is taken whatever the poll
+        # brought, for others must get their turn.
+        await asyncio.sleep(0)
+        if not all(delivery.done() for delivery in deliveries):
+            await self.wait_first(asyncio.gather(*deliveries), self.suspend_flow.wait())
+        if self.suspend_flow.is_set() and seek == self.seeks:
+            self._missed |= bool(deliveries)  # some may have been cut off in the middle
+        for delivery in deliveries:
+            if delivery.done() and not delivery.cancelled():
+                delivery.result()
         if self._n_acked >= (self._commit_every or float("inf")):
             self._n_acked = 0
             await self.commit()
-        self._expected[tp] = records[-1].offset + 1
-        message = self._chunk_message(tp, records)
-        seek = self.seeks
-        await self.wait_first(self.callback(message), self.suspend_flow.wait())
-        if self.suspend_flow.is_set() and seek == self.seeks:
-            self._missed = True  # it may have been cut off in the middle of its delivery
 
     def _chunk_message(self, tp: TP, records: Sequence[ConsumerRecord]) -> ConsumerMessage:
         last = records[-1]

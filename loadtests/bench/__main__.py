@@ -13,16 +13,19 @@ import typer
 from rich.console import Console
 
 from app.stack.up import servers as embedded
-from loadtests.bench import catch_up, ingest, latency
+from loadtests.bench import catch_up, ingest, latency, replay
 from loadtests.bench.tables import Table, as_json, markdown, show
 
-QUESTIONS = ("catch-up", "latency", "ingest")
+QUESTIONS = ("catch-up", "latency", "ingest", "replay")
 talk = Console(stderr=True, highlight=False)
 
 
 def bench(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
-    events: Annotated[int, typer.Option(min=1000, help="to catch up with")] = 150_000,
+    events: Annotated[int, typer.Option(min=1000, help="to catch up with")] = 300_000,
+    online_retail: Annotated[
+        Path | None, typer.Option(help="that file; without it nothing is replayed", exists=True)
+    ] = None,
     only: Annotated[str, typer.Option(help=",".join(QUESTIONS))] = ",".join(QUESTIONS),
     json: Annotated[Path | None, typer.Option(help="write every value there")] = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="write tables")] = None,
@@ -33,7 +36,7 @@ def bench(
         raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
     home = Path(tempfile.mkdtemp(prefix="tillstream-bench-"))
     try:
-        tables = asyncio.run(measure(home, wanted, rounds, events))
+        tables = asyncio.run(measure(home, wanted, rounds, events, online_retail))
     finally:
         shutil.rmtree(home, ignore_errors=True)
     console = Console()
@@ -45,7 +48,9 @@ def bench(
         markdown_file.write_text(markdown(tables))
 
 
-async def measure(home: Path, wanted: list[str], rounds: int, events: int) -> list[Table]:
+async def measure(
+    home: Path, wanted: list[str], rounds: int, events: int, online_retail: Path | None
+) -> list[Table]:
     begun = time.monotonic()
     tables: list[Table] = []
     async with embedded(home) as servers:
@@ -55,6 +60,8 @@ async def measure(home: Path, wanted: list[str], rounds: int, events: int) -> li
             tables += await latency.measure(servers, home, rounds, tell)
         if "ingest" in wanted:
             tables += await ingest.measure(servers, home, rounds, tell)
+        if "replay" in wanted and online_retail is not None:
+            tables += await replay.measure(servers, home, rounds, online_retail.resolve(), tell)
     talk.print(f"{time.monotonic() - begun:.0f} s")
     return tables
 

@@ -19,12 +19,16 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", **(more or {})}
 
 
-async def output_of(command: Sequence[str], home: Path, patience: float) -> str:
-    """What a process prints until it ends. Raises Failed where it takes too long or fails."""
+async def output_of(
+    command: Sequence[str], home: Path, patience: float, more: Mapping[str, str] | None = None
+) -> str:
+    """What a process prints until it ends, or what it says if it prints nothing.
+
+    Raises Failed where it takes too long or fails."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=home,
-        env=environment(),
+        env=environment(more),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -36,6 +40,8 @@ async def output_of(command: Sequence[str], home: Path, patience: float) -> str:
         if process.returncode is None:
             process.kill()
             await process.wait()
+    if not out.strip():
+        out = err
     if process.returncode or not out.strip():
         last = (err.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
         raise Failed(f"ended with {process.returncode}: {last[:200]}")

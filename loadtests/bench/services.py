@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,6 +27,7 @@ class Pipeline:
     events: str
     live: str
     topic: str
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def free_port() -> int:
@@ -53,7 +54,7 @@ async def ours(servers: Servers, home: Path, *, worker: bool) -> AsyncIterator[P
     commands = [(*command, "api", "--port", str(port))]
     commands += [(*command, "worker", "--group", group) for group in GROUPS] if worker else []
     async with _all(commands, home, environment, port):
-        yield Pipeline(port, "/v1/events", "/v1/live", f"{name}-orders")
+        yield Pipeline(port, "/v1/events", "/v1/live", f"{name}-orders", environment)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import json
+import subprocess
 import time
 from typing import Any
 
@@ -231,3 +232,21 @@ async def test_the_documentation_needs_no_other_host(service: Service) -> None:
         assert (await client.get("/openapi.json")).status_code == 200
     assert "https://" not in page
     await answers(service.api)
+
+
+async def test_a_triggered_event_is_in_the_figures(service: Service, tag: str) -> None:
+    process = run_cli(
+        *("trigger", "order.completed", "--order", tag, "--price", "2.55", "--quantity", "2"),
+        *("--api", service.api),
+        environment=service.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    said, told = await asyncio.to_thread(process.communicate)
+    assert process.returncode == 0, told.decode()
+    event_id, position = said.decode().split()
+    async with service.client() as client:
+        found = await client.get(f"/v1/orders/{tag}", params={"min_position": position})
+    assert found.json()["gross"] == "5.10"
+    assert json.loads(await _record(service, position))["id"] == event_id
+    assert f"/v1/orders/{tag}?shop=main&min_position={position}" in told.decode()

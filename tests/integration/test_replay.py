@@ -1,6 +1,7 @@
 """Replaying into the real Kafka, and the command around it until Postgres says all is applied."""
 
 import asyncio
+import gzip
 import io
 import re
 from collections import Counter, defaultdict
@@ -186,3 +187,25 @@ async def test_a_file_that_cannot_be_read_is_told_before_anything_is_sent(
     other.write_text("a,b\n1,2\n")
     with pytest.raises(ReplayFailed, match=r"other\.csv, line 1: the header has no InvoiceNo"):
         await replay_file(settings, other, None, "main", talk)
+
+
+async def test_a_file_that_breaks_off_is_told_and_what_stood_before_is_in_the_log(
+    settings: Settings, tmp_path: Path
+) -> None:
+    talk, said = console()
+    header = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id"
+    lines = [
+        f"2019-10-01 00:{n // 60:02}:{n % 60:02} UTC,purchase,{n},1,,,2.55,u-{n},s-{n}"
+        for n in range(3_000)
+    ]
+    whole = gzip.compress("\n".join((f"{header},user_session", *lines)).encode())
+    broken = tmp_path / "broken.csv.gz"
+    broken.write_bytes(whole[: len(whole) - 2_000])
+    with pytest.raises(
+        ReplayFailed, match="not a whole gzip file.*what stands before that is in the"
+    ):
+        async with asyncio.timeout(30), applying(settings):
+            await replay_file(settings, broken, None, "main", talk, "rees46")
+    found = sum(map(len, (await everything(settings)).values()))
+    assert 0 < found < 3_000
+    assert f"{found:,} all lines {found:,} events" in " ".join(said.getvalue().split())

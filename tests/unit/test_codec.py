@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 
 from streams import codec
 from streams.codec import AHEAD, Refused
-from streams.events import Event, Line, OrderCompleted, ProductListViewed, SalesAdjusted
+from streams.events import (
+    VOCABULARY,
+    Event,
+    Line,
+    OrderCompleted,
+    ProductListViewed,
+    SalesAdjusted,
+)
 from streams.money import Money, SignedMoney
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123_456, tzinfo=UTC)
@@ -252,3 +260,24 @@ def test_fields_left_out_are_not_written() -> None:
     viewed = ProductListViewed(list_id="l")
     assert bytes(codec.raw(viewed)) == b'{"list_id":"l"}'
     assert msgspec.json.decode(codec.encode(event()))["data"] == SALE
+
+
+# What was ever written is read for ever: a line for each type, as version 1 stood on the log.
+PAST = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / "fixtures/events-v1.jsonl").read_text().splitlines()
+]
+
+
+def test_every_type_of_version_1_is_among_the_events_of_the_past() -> None:
+    assert {said["type"] for said in PAST} == {n for n, kind in VOCABULARY.items() if kind.version}
+
+
+@pytest.mark.parametrize("said", PAST, ids=lambda said: said["type"])
+def test_an_event_of_the_past_is_read_as_what_it_said(said: dict[str, Any]) -> None:
+    event = codec.decode_envelope(json.dumps(said).encode())
+    data = codec.decode_data(event, VOCABULARY[event.type].topic)
+    assert json.loads(bytes(codec.raw(data))) == said["data"]
+    assert {name: value for name, value in said.items() if name not in ("data", "version")} == {
+        name: value for name, value in json.loads(codec.encode(event)).items() if name != "data"
+    }

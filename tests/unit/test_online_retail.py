@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import codec
+from streams.csv_file import Rejected, Unreadable
 from streams.events import VOCABULARY, Event
-from streams.online_retail import COLUMNS, Kind, Rejected, Retail, Unreadable, read
+from streams.online_retail import COLUMNS, Kind, Retail, read
 
 UTC_ZONE = ZoneInfo("UTC")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

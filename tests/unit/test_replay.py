@@ -4,17 +4,17 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.formats import Account
 from app.replay import Durations, applied_by_all, closing_lines, readers_by_topic
+from streams.csv_file import Rejected
 from streams.events import Event
 from streams.log import LogUnavailable, Position
-from streams.online_retail import Rejected, Summary
 from streams.replay import Entry, Partition, Sent, replay, wait_applied
 
 NINE = datetime(2011, 5, 6, 9, tzinfo=UTC)
@@ -320,7 +320,7 @@ def test_every_topic_of_the_subscriptions_has_its_readers() -> None:
 def test_rejected_lines_are_told_by_reason_with_the_first_of_each() -> None:
     rejected = [Rejected(line, "Quantity", "a quantity of zero") for line in (7, 9, 12)]
     rejected += [Rejected(line, "Country", f"[{line}]") for line in range(20, 40)]
-    told = [*closing_lines(summary(rejected), sent_to(1), Durations(1.0, 2.0, 1.0))]
+    told = [*closing_lines(account(rejected), sent_to(1), Durations(1.0, 2.0, 1.0))]
     assert told[0].endswith("line 7 and 2 more: Quantity: a quantity of zero")
     assert told[1].endswith(r"line 20: Country: [20]")
     assert told[10].endswith("and 11 other reasons")
@@ -330,13 +330,5 @@ def test_rejected_lines_are_told_by_reason_with_the_first_of_each() -> None:
     )
 
 
-def summary(rejected: Sequence[Rejected]) -> Summary:
-    return Summary(
-        lines=len(rejected),
-        lines_by_kind={},
-        rejected=rejected,
-        events_by_type={},
-        gross=Decimal(0),
-        refunds=Decimal(0),
-        adjustments=Decimal(0),
-    )
+def account(rejected: Sequence[Rejected]) -> Account:
+    return Account([], lines=len(rejected), events=0, rejected=rejected)

@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.simulator import COUNTRIES, Happening, Refused, catalogue, happenings, simulate
+from loadtests.simulator import Happening, Refused, simulate
+from loadtests.simulator.shop import COUNTRIES, catalogue
+from loadtests.simulator.visits import happenings
 from streams import codec
 from streams.events import VOCABULARY, subject_of
 
