@@ -49,6 +49,7 @@ _BATCH_BYTES = 8 * 1024 * 1024
 _DEADLINE_SECONDS = 10.0
 _POLL_SECONDS = 2.0
 _CHECK_SECONDS = 60.0
+_CONNECT_SECONDS = 30.0
 _PAUSE_SECONDS = 1.0
 
 
@@ -123,7 +124,9 @@ class Relay:
         log = Log(self._bootstrap, self._partitions, self._prefix, self._deadline)
         await log.start()
         try:
-            await log.connected()
+            # Where only this process cannot reach Kafka, another one may.
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await log.connected()
             yield log
         finally:
             await log.stop()

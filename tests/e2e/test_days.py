@@ -13,6 +13,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from app.settings import Settings
+from projections.closer import told_in_the_log
+from projections.closing import recall
 from streams.readback import log_ends, read_back
 from tests.e2e.service import Service, end, running
 from tests.e2e.test_replay import ALL, facts, replayed, replaying
@@ -71,8 +73,10 @@ async def test_every_day_of_ten_months_is_told_once_and_comes_to_what_the_shop_s
         rows = await until_closed(service, LAST)
         sold = (await ask(service, "/v1/sales/revenue", grain="day", **ALL))["rows"]
         days, closed = await told(settings)
+        recalled = recall(await told_in_the_log(settings.servers.kafka, settings.prefix))
     every = [(FIRST + timedelta(days=n)).isoformat() for n in range((LAST - FIRST).days + 1)]
     assert closed == every
+    assert [day.isoformat() for _, day in recalled] == every
     assert [row["day"] for row in rows] == every
     assert {row["status"] for row in rows} == {"closed"}
     by_day = {row["day"]: row for row in sold}
