@@ -28,6 +28,7 @@ from rich.text import Text
 from app.formats import FORMATS, Account, Opened
 from app.settings import Settings, SettingsError
 from app.subscriptions import GROUPS, topics_of
+from projections.days import note_complete
 from projections.postgres import connect, migrate
 from streams.csv_file import Rejected, Unreadable
 from streams.log import Log, LogUnavailable
@@ -84,6 +85,8 @@ async def replay_file(
             entries = _Entries(past.entries, path, past.lines)
             async with _log(settings) as log, _pool(servers.postgres, settings.schema_name) as pool:
                 sent_at = await _play(log, pool, entries, speed, sent, readers, bars)
+                if not entries.broken:
+                    await note_complete(pool, shop)
     except asyncio.CancelledError:
         console.print(interrupted(sent))
         raise

@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     )
     currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="where an event tells none")
     timezone: ZoneInfo = Field(ZoneInfo("UTC"), description="the shop's zone: its days and hours")
+    day_grace: float = Field(3600, ge=0, description="seconds a day stays open after its end")
+    day_settle: float = Field(
+        30, ge=0, description="seconds that late sales must rest before a past day is told"
+    )
 
     prefix: str = Field("", description="put before topic and group names, to share one Kafka")
     schema_name: str = Field("tillstream", description="the Postgres schema of the read models")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from projections.best_sellers import BEST_SELLERS
+from projections.days import DAY_CHANGES
 from projections.orders import ORDERS
 from projections.read_model import ReadModel, Step
 from projections.revenue import REVENUE
@@ -24,6 +25,7 @@ SUBSCRIPTIONS: Sequence[Subscription] = (
     Subscription("sales", ORDERS, topic="orders"),
     Subscription("sales", REVENUE, of=ORDERS),
     Subscription("sales", BEST_SELLERS, of=ORDERS),
+    Subscription("sales", DAY_CHANGES, of=ORDERS),
 )
 
 GROUPS = tuple(dict.fromkeys(row.group for row in SUBSCRIPTIONS))

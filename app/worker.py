@@ -4,7 +4,9 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -18,10 +20,14 @@ from yarl import URL
 from app.settings import Settings
 from app.subscriptions import steps_of
 from projections.clock import ShopClock
+from projections.closer import GROUP as CLOSING_GROUP
+from projections.closer import Closer, told_in_the_log
+from projections.closing import Rules
 from projections.live import LiveFigures, Publisher
-from projections.postgres import connect, migrate
+from projections.postgres import connect, connect_alone, migrate
 from projections.read_model import Step
 from projections.store import GroupStore
+from streams.outbox import Relay
 from streams.subscribe import GroupReader, Transient
 from streams.topics import create_topics
 from streams.transport import ChunkTransport
@@ -127,12 +133,31 @@ class GroupWorker(faust.Worker):
             asyncio.create_task(self.reader.apply(lambda event: event.message.ack(consumer))),
             asyncio.create_task(self.store.publisher.run()),
             asyncio.create_task(self._note_caught_up()),
+            *map(asyncio.create_task, self._beside()),
         ]
         try:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
+
+    def _beside(self) -> list[Coroutine[Any, Any, None]]:
+        """What one worker of all those of a group does beside: closing days, emptying the outbox.
+        Neither ever fails."""
+        if self.group != CLOSING_GROUP:
+            return []
+        settings, servers = self.settings, self.settings.servers
+        alone = partial(connect_alone, servers.postgres, settings.schema_name)
+        rules = Rules(
+            ShopClock(settings.timezone),
+            grace=timedelta(seconds=settings.day_grace),
+            settle=timedelta(seconds=settings.day_settle),
+        )
+        told = partial(told_in_the_log, servers.kafka, settings.prefix)
+        return [
+            Closer(alone, rules, settings.partitions, told).run(),
+            Relay(alone, servers.kafka, settings.partitions, settings.prefix).run(),
+        ]
 
     async def _note_caught_up(self) -> None:
         while True:

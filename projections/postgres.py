@@ -31,6 +31,19 @@ async def connect(dsn: str, schema: str, size: int = 4) -> "asyncpg.Pool[asyncpg
     )
 
 
+async def connect_alone(dsn: str, schema: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection outside any pool, for what holds on to one: locks and notifications."""
+    return await asyncpg.connect(
+        dsn,
+        command_timeout=60,
+        server_settings={
+            "search_path": f'"{schema}"',
+            "application_name": "tillstream",
+            "jit": "off",
+        },
+    )
+
+
 async def _as_it_is(_: object) -> None:
     """A connection goes back as it is. None of ours sets anything on one beyond a transaction, and
     the round trip that would undo it costs as much as a query."""

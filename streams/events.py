@@ -363,11 +363,15 @@ class DayClosed(Data, frozen=True, kw_only=True):
     """A day of the shop is over: the value of every series that it has had, zeros included.
 
     `positions` are the offsets (`orders:3` → the next one) up to which these values are complete.
+    `revision` counts the day's corrections. What is too much for one event comes in `parts`.
     """
 
     date: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     positions: dict[str, int]
     figures: list[DayFigure]
+    revision: int = 0
+    part: int = 1
+    parts: int = 1
 
 
 class DayCorrected(DayClosed, frozen=True, kw_only=True):

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.structs import RecordMetadata
 
 from streams import codec
@@ -99,8 +98,10 @@ class Log:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._producer is not None:
-            with suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(self._producer.stop(), self._deadline)
+            except TimeoutError:
+                await _abandon(self._producer)
 
     async def append(self, events: Sequence[Event]) -> list[Position]:
         """Appends events and waits until Kafka has them all; their positions, in order.
@@ -152,3 +153,10 @@ def _looked_at(done: "asyncio.Future[RecordMetadata]") -> None:
     """Its failure is known by another's; asyncio would complain that nobody asked."""
     if not done.cancelled():
         done.exception()
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """Closes a producer that cannot flush, which its own `stop` would wait for without an end."""
+    await producer._sender.close()
+    producer._message_accumulator.fail_all(ProducerClosed())
+    await producer.client.close()

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.api.completeness import CompleteTo, Figures, MinPosition, Wait
 from app.api.problems import Problem
-from projections import best_sellers, orders, revenue
+from projections import best_sellers, days, orders, revenue
 from projections.clock import ShopClock
 from streams.codec import EARLIEST_YEAR, LATEST_YEAR
 
@@ -63,6 +63,39 @@ async def sales_revenue(
             keys=key,
         )
     return _answer(complete_to, shop=shop, grain=grain, by=by, timezone=clock.zone.key, rows=rows)
+
+
+@router.get("/v1/sales/days", operation_id="sales_days", tags=["sales"])
+async def sales_days(
+    request: Request,
+    first: From = None,
+    last: To = None,
+    level: Literal["total", "category"] = "total",
+    key: Annotated[list[Key] | None, Query(description="only these keys of `level`")] = None,
+    currency: Currency = None,
+    shop: Shop = "main",
+    min_position: MinPosition = [],  # noqa: B006
+    wait: Wait = 2.0,
+) -> dict[str, Any]:
+    """The shop's closed days as they were told, zeros included; open days are not among them.
+
+    A row per day, key and currency. What came late makes a day `corrected` and counts up its
+    `revision`.
+    """
+    figures: Figures = request.app.state.figures
+    clock: ShopClock = request.app.state.clock
+    _check_range(first, last)
+    async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
+        rows = await days.days(
+            transaction,
+            shop=shop,
+            first=first,
+            last=last,
+            level=level,
+            keys=key,
+            currency=currency,
+        )
+    return _answer(complete_to, shop=shop, level=level, timezone=clock.zone.key, rows=rows)
 
 
 @router.get("/v1/sales/top-products", operation_id="sales_top_products", tags=["sales"])

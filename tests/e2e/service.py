@@ -58,6 +58,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "TILLSTREAM_REDIS": servers.redis,
         "TILLSTREAM_PREFIX": settings.prefix,
         "TILLSTREAM_SCHEMA_NAME": settings.schema_name,
+        "TILLSTREAM_DAY_GRACE": str(settings.day_grace),
+        "TILLSTREAM_DAY_SETTLE": str(settings.day_settle),
     }
 
 

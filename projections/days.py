@@ -1,0 +1,103 @@
+"""`days`: the shop's days as they were told when they closed, corrections applied.
+
+A read model of the sales group only takes note of which days its sales have changed, in its own
+transaction; the closer (`projections.closer`) reads the notes and tells what they come to.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from projections.orders import Posting
+from projections.read_model import Figure, Folded, ReadModel, Row, Setting, Transaction
+from streams import money
+
+LEVELS = ("total", "category")  # dimensions of `revenue`; to tell of one more is one more word
+
+
+def fold(changes: Sequence[Posting], _known: Mapping[Any, Any], setting: Setting) -> Folded:
+    """The shops' days in which sales change, in order."""
+    hour_of, day_of = setting.clock.hour, setting.clock.day
+    return Folded(sorted({(change.shop, day_of(hour_of(change.at))) for change in changes}))
+
+
+async def upsert(transaction: Transaction, rows: Sequence[Any], _setting: Setting) -> list[Figure]:
+    """Takes note of them, so that no one can take away the note without having seen it."""
+    await transaction.execute(_UPSERT, *map(list, zip(*rows, strict=True)))
+    return []
+
+
+_UPSERT = """
+    INSERT INTO day_changes AS known (shop, day, first_at, last_at, change)
+    SELECT shop, day, now(), now(), pg_current_xact_id()::text::bigint
+    FROM unnest($1::text[], $2::date[]) AS new (shop, day)
+    ON CONFLICT (shop, day) DO UPDATE SET last_at = excluded.last_at, change = excluded.change
+"""
+
+DAY_CHANGES = ReadModel("day_changes", version=1, fold=fold, upsert=upsert)
+
+
+async def note_complete(transaction: Transaction, shop: str) -> None:
+    """An importer says that all it had to tell of a shop's past is applied by now."""
+    await transaction.execute(
+        """
+        INSERT INTO day_histories VALUES ($1, clock_timestamp())
+        ON CONFLICT (shop) DO UPDATE SET complete_at = excluded.complete_at
+        """,
+        shop,
+    )
+
+
+# The query.
+
+_QUERY = """
+    SELECT day, revision, series.key, currency,
+        coalesce(gross, 0) AS gross, coalesce(discounts, 0) AS discounts,
+        coalesce(refunds, 0) AS refunds, coalesce(orders, 0) AS orders, coalesce(units, 0) AS units
+    FROM days
+    JOIN day_series AS series USING (shop)
+    LEFT JOIN day_figures USING (shop, level, day, key, currency)
+    WHERE shop = $1 AND level = $2 AND day BETWEEN $3 AND $4 AND first_day <= day
+        AND ($5::text[] IS NULL OR key = ANY ($5))
+        AND ($6::text IS NULL OR currency = $6)
+    ORDER BY day, key, currency
+"""
+
+
+async def days(
+    transaction: Transaction,
+    *,
+    shop: str,
+    first: date | None = None,
+    last: date | None = None,
+    level: str = "total",
+    keys: Sequence[str] | None = None,
+    currency: str | None = None,
+) -> list[dict[str, Any]]:
+    """The closed days of first..last (both included), a row per day, key and currency."""
+    rows = await transaction.fetch(
+        _QUERY,
+        shop,
+        level,
+        first or date.min,
+        last or date.max,
+        list(keys) if keys else None,
+        currency,
+    )
+    return [_told(row, level) for row in rows]
+
+
+def _told(row: Row, level: str) -> dict[str, Any]:
+    amounts = {name: money.from_decimal(row[name]) for name in ("gross", "discounts", "refunds")}
+    net = amounts["gross"] - amounts["discounts"] - amounts["refunds"]
+    return {
+        "day": row["day"].isoformat(),
+        **({} if level == "total" else {level: row["key"] or None}),
+        "currency": row["currency"],
+        **{name: money.text(units) for name, units in amounts.items()},
+        "net": money.text(net),
+        "orders": row["orders"],
+        "units": row["units"],
+        "status": "corrected" if row["revision"] else "closed",
+        "revision": row["revision"],
+    }

@@ -1,0 +1,35 @@
+"""Work that one process at a time may do: the one that holds an advisory lock of Postgres."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TypeAlias
+
+import asyncpg
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+
+_ASK_SECONDS = 2.0
+_CLOSE_SECONDS = 2.0
+
+# Asked for again and again: whoever waits within the statement keeps Postgres from vacuuming.
+_TRY = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '/' || $1, 0))"
+
+
+@asynccontextmanager
+async def alone(
+    connect: Connect, work: str, ask_seconds: float = _ASK_SECONDS
+) -> AsyncIterator[Connection]:
+    """A connection of its own, once nobody else in this schema does this work.
+
+    The lock ends with the connection: whoever has lost it cannot commit anything through it.
+    """
+    connection = await connect()
+    try:
+        while not await connection.fetchval(_TRY, work):
+            await asyncio.sleep(ask_seconds)
+        yield connection
+    finally:
+        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await connection.close(timeout=_CLOSE_SECONDS)
