@@ -11,8 +11,9 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
-from app.api import ingest, live, problems, sales
+from app.api import forecasts, ingest, live, problems, sales
 from app.api.completeness import Figures
+from app.learner.client import LearnerClient
 from app.settings import Settings
 from app.vault import Vault
 from projections.clock import ShopClock
@@ -42,6 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.intake = ingest.Intake(log, Vault(pool), settings.write_keys, settings.currency)
         app.state.figures = Figures(pool)
         app.state.hub = live.Hub(redis, figures, app.state.clock)
+        app.state.learner = LearnerClient(pool)
         hub = asyncio.create_task(app.state.hub.run())
         try:
             yield
@@ -49,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
             hub.cancel()
             await asyncio.gather(hub, return_exceptions=True)
             await log.stop()
+            await app.state.learner.close()
             await redis.aclose()
             await asyncio.wait_for(pool.close(), 5)
 
@@ -62,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
-    for part in (ingest, sales, live):
+    for part in (ingest, sales, forecasts, live):
         app.include_router(part.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])
