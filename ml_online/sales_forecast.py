@@ -9,11 +9,10 @@ the weekday's mean, which carries a shop that has one short series.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
-from river.linear_model import BayesianLinearRegression
 
 from ml_online import river_state
 from ml_online.family import ModelFamily
@@ -21,6 +20,9 @@ from ml_online.scores import BUCKETS, HORIZON, SEASON, Made, bucket_of
 from ml_online.series import FIRST_FORECAST, HISTORY, Series, features, forecast, target
 from streams.codec import Fact
 from streams.events import DayClosed
+
+if TYPE_CHECKING:
+    from river.linear_model import BayesianLinearRegression
 
 LEVELS = ("total", "category")
 MEASURE = "net"
@@ -53,7 +55,7 @@ class _Shop(Struct):
 
     last: int = 0  # the last closed day
     series: dict[SeriesKey, Series] = {}
-    models: dict[str, list[BayesianLinearRegression]] = {}
+    models: dict[str, list["BayesianLinearRegression"]] = {}
 
 
 class SalesForecaster:
@@ -61,6 +63,7 @@ class SalesForecaster:
 
     def __init__(self) -> None:
         self._shops: dict[str, _Shop] = {}
+        _new_model()  # imports River now, and not with the first day
 
     def learn(self, fact: Fact) -> None:
         """A day that follows the last one is learned; for an earlier one, history is mended."""
@@ -137,7 +140,10 @@ class SalesForecaster:
                 shop.series[SeriesKey(*key)] = msgspec.convert(series, Series)
 
 
-def _new_model() -> BayesianLinearRegression:
+def _new_model() -> "BayesianLinearRegression":
+    # It takes seconds to import, which only those who learn should spend.
+    from river.linear_model import BayesianLinearRegression
+
     return BayesianLinearRegression(alpha=_PRIOR_PRECISION)
 
 
@@ -167,11 +173,11 @@ def _mend(shop: _Shop, day: int, values: Mapping[SeriesKey, int]) -> None:
                 series.append(one)
 
 
-def _models(shop: _Shop, level: str) -> list[BayesianLinearRegression]:
+def _models(shop: _Shop, level: str) -> "list[BayesianLinearRegression]":
     return shop.models.setdefault(level, [_new_model() for _ in BUCKETS])
 
 
-def _learn(models: Sequence[BayesianLinearRegression], known: Sequence[int], value: int) -> None:
+def _learn(models: "Sequence[BayesianLinearRegression]", known: Sequence[int], value: int) -> None:
     """Teaches what each origin of the last 28 days should have said about this one."""
     latest = len(known) - 1
     for horizon, bucket in enumerate(_BUCKETS, 1):
@@ -182,7 +188,7 @@ def _learn(models: Sequence[BayesianLinearRegression], known: Sequence[int], val
             models[bucket].learn_one(ground.x, target(value, ground))
 
 
-def _foretell(models: Sequence[BayesianLinearRegression], series: Series) -> Made:
+def _foretell(models: "Sequence[BayesianLinearRegression]", series: Series) -> Made:
     values = series.values
     last_week = [max(0, value) for value in values[-SEASON:]]
     said = [

@@ -99,7 +99,7 @@ def not_there_yet(wait: float) -> Problem:
 def parse_positions(group: str, positions: Sequence[str]) -> dict[tuple[str, int], int]:
     """The last offset asked for of each partition that the group reads. Raises Problem."""
     wanted: dict[tuple[str, int], int] = {}
-    for text in ",".join(positions).split(","):
+    for text in ",".join(positions).split(",") if positions else ():
         try:
             topic, partition, offset = Position.parse(text.strip())
         except ValueError:

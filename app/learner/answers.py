@@ -39,7 +39,7 @@ def create_answers(store: LearnerStore) -> FastAPI:
             raise Problem(
                 503, "learner_loading", "the models are being loaded; ask again", headers=RETRY
             )
-        wanted = parse_positions(LEARNERS, min_position) if min_position else {}
+        wanted = parse_positions(LEARNERS, min_position)
         try:
             async with asyncio.timeout(wait if wanted else None):
                 await store.reached({Partition(*at): offset for at, offset in wanted.items()})
