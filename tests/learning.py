@@ -96,7 +96,7 @@ def weekly(days: int, seed: int = 7, categories: int = 3) -> list[Values]:
     """A shop's days: each category has a week of its own and noise, Sundays are closed."""
     random = Random(seed)
     weeks = {f"c{n}": [random.randint(40, 400) for _ in range(6)] + [0] for n in range(categories)}
-    found = []
+    found: list[Values] = []
     for day in range(days):
         values = {
             name: round(week[day % 7] * random.uniform(0.6, 1.4)) for name, week in weeks.items()

@@ -29,8 +29,8 @@ def learned(events: Iterable[Event]) -> SalesForecaster:
     return forecaster
 
 
-def closed(days: Sequence[Values], **more: str) -> list[Event]:
-    return [day_event(number, values, **more) for number, values in enumerate(days)]
+def closed(days: Sequence[Values], shop: str = "main") -> list[Event]:
+    return [day_event(number, values, shop=shop) for number, values in enumerate(days)]
 
 
 def saved(forecaster: SalesForecaster) -> bytes:
