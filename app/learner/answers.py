@@ -52,7 +52,8 @@ def create_answers(store: LearnerStore) -> FastAPI:
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        return {"loaded": store.loaded}
+        learned = sum(models.next_offsets.values())
+        return {"loaded": store.loaded, "learned": learned}
 
     @app.get("/digest")
     async def digest() -> dict[str, Any]:

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 from app.stack.up import servers as embedded
-from loadtests.bench import catch_up, ingest, latency
+from loadtests.bench import catch_up, ingest, latency, learning
 from loadtests.bench.tables import Table, as_json, markdown, show
 
-QUESTIONS = ("catch-up", "latency", "ingest")
+QUESTIONS = ("catch-up", "latency", "ingest", "learning")
 talk = Console(stderr=True, highlight=False)
 
 
@@ -55,6 +55,8 @@ async def measure(home: Path, wanted: list[str], rounds: int, events: int) -> li
             tables += await latency.measure(servers, home, rounds, tell)
         if "ingest" in wanted:
             tables += await ingest.measure(servers, home, rounds, tell)
+        if "learning" in wanted:
+            tables += await learning.measure(servers, home, rounds, events, tell)
     talk.print(f"{time.monotonic() - begun:.0f} s")
     return tables
 

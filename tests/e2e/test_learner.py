@@ -19,7 +19,7 @@ from streams.events import Event
 from streams.log import Log
 from tests.conftest import settings_for
 from tests.e2e.service import Service, end, run_cli, running
-from tests.learning import MONDAY, baskets, day_event, order_event, weekly
+from tests.learning import MONDAY, NOON, day_event, order_event, weekly
 
 
 @pytest.fixture(scope="module")
@@ -80,29 +80,34 @@ async def test_killed_again_and_again_it_ends_in_the_same_bits(
     calm = settings_for(servers, tmp_path / "calm").model_copy(update={"prefix": settings.prefix})
     settings = settings.model_copy(update={"partitions": 4})
     calm = calm.model_copy(update={"partitions": 4})
-    days = [day_event(number, values) for number, values in enumerate(weekly(60))]
+    days = [day_event(number, values) for number, values in enumerate(weekly(1_000))]
     days.insert(45, day_event(40, {"": 91, "c0": 1}, corrected=True))
-    orders = [event for seed in range(30) for event in _orders(seed)]
     positions: list[str] = []
+    enough = asyncio.Event()
 
-    async def stream(service: Service) -> None:
+    async def stream() -> None:
+        """Days and orders without an end, until there were kills enough among them."""
         async with appending(settings) as log:
-            for start in range(0, len(orders), 60):
-                some = orders[start : start + 60] + days[start // 60 * 2 : start // 60 * 2 + 2]
-                positions.extend(map(str, await log.append(some)))
-                await asyncio.sleep(0.25)
+            for number, day in enumerate(days):
+                orders = _orders(number)
+                positions.extend(map(str, await log.append([*orders, day])))
+                await asyncio.sleep(0.05)
+                if enough.is_set():
+                    return
 
     async with running(settings, workers=0) as service:
         service.environment["TILLSTREAM_SNAPSHOT_SECONDS"] = "0.5"  # type: ignore[index]
         service.environment["TILLSTREAM_PARTITIONS"] = "4"  # type: ignore[index]
         learner = service.start_learner()
         await service.learns(learner)
-        streaming = asyncio.create_task(stream(service))
+        streaming = asyncio.create_task(stream())
         for _ in range(4):
             await asyncio.sleep(random.uniform(0.3, 2.0))
             assert end(learner, signal.SIGKILL) == -signal.SIGKILL
             learner = service.start_learner()
             await service.learns(learner)
+            assert not streaming.done()
+        enough.set()
         await streaming
         reached = {"min_position": ",".join(_last(positions))}
         scores = await ask(service, "/v1/forecasts/scores", by="horizon", **reached)
@@ -122,13 +127,14 @@ async def test_killed_again_and_again_it_ends_in_the_same_bits(
     assert scores["series"][0]["overall"]["pairs"] > 500
 
 
-def _orders(seed: int) -> list[Event]:
-    found = []
-    for event in baskets(60, seed=seed):
-        number = seed * 1000 + int(event.subject[1:])
-        names = sorted({f"p{(number * step) % 30}" for step in (1, 3, 7)})
-        found.append(order_event(number, names, at=event.time))
-    return found
+def _orders(batch: int) -> list[Event]:
+    """Ten orders that no other batch has."""
+    numbers = range(10 * batch, 10 * batch + 10)
+    at = NOON - timedelta(hours=batch % 50)
+    return [
+        order_event(n, sorted({f"p{(n * step) % 30}" for step in (1, 3, 7)}), at=at)
+        for n in numbers
+    ]
 
 
 def _last(positions: Iterable[str]) -> list[str]:
