@@ -16,6 +16,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import asyncpg
 import structlog
 import uvicorn
 import uvloop
@@ -29,6 +30,7 @@ from app.learner.leadership import LeadershipLost, leadership, publish
 from app.learner.store import LearnerStore
 from app.settings import Settings
 from app.subscriptions import LEARNERS, learners_of, topics_of
+from app.worker import tune
 from ml_online.journal import Overtaken
 from ml_online.models import Models
 from projections.clock import ShopClock
@@ -45,7 +47,11 @@ _AGAIN_SECONDS = 1.0
 _FETCH_BYTES = 4 * 1024 * 1024
 _FETCH_RECORDS = 4000
 # What may pass: the models are loaded anew, by us or by whoever leads then.
-_AGAIN = (LeadershipLost, Overtaken, Transient, KafkaError, ReadBackFailed, OSError, TimeoutError)
+_AGAIN = (
+    *(LeadershipLost, Overtaken, Transient, ReadBackFailed),
+    *(KafkaError, OSError, TimeoutError),
+    *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError),
+)
 
 
 class _Fetched(NamedTuple):
@@ -199,7 +205,7 @@ def snapshot_key(settings: Settings) -> bytes:
 def run(settings: Settings) -> None:
     """Runs the learner in this process. Exits with 1 where only a person can help."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
-    sys.setswitchinterval(0.001)
+    tune()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_told(settings))
 

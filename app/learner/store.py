@@ -65,22 +65,21 @@ class LearnerStore(GroupStore):
         async with self._transaction() as transaction:
             end = await self._read_to(transaction)
             candidates = await snapshots.stored(transaction, self._group)
-            entries = await journal.entries_after(transaction, self._group, 0)
         self._settled = False
         self.models.reset()
+        left = None
         for snapshot in candidates:
-            if await self._restored(snapshot, entries, end):
+            if (left := await self._restored(snapshot, end)) is not None:
                 break
-        if not journal.leads(entries, 0, {}, end):
-            entries = await self._without_order(end)
-        left = entries[self.models.seq :]
+        if left is None:
+            left = await self._from_the_beginning(end)
+        self._snapshot_seq = self.models.seq
         records = sum(entry.next - entry.first for entry in left)
         logger.info("learning what the journal tells", after=self.models.seq, records=records)
         async for entry, facts in facts_of(bootstrap, prefix, window, left):
             await self._learn(facts)
             if entry.seq:
                 self.models.passed(entry.partition, entry.next)
-        self._snapshot_seq = self.models.seq - len(left)
         self._settled = self.loaded = True
 
     async def _read_to(self, transaction: journal.Transaction) -> dict[Partition, int]:
@@ -97,26 +96,35 @@ class LearnerStore(GroupStore):
         }
         return {partition: row["next_offset"] for partition, row in named.items()}
 
+    async def _entries(self, after: int) -> list[Entry]:
+        async with self._connection() as connection:
+            return await journal.entries_after(connection, self._group, after)
+
     async def _restored(
-        self, snapshot: Snapshot, entries: Sequence[Entry], end: Mapping[Partition, int]
-    ) -> bool:
-        """Whether the models now are those of a snapshot that the journal goes on from."""
+        self, snapshot: Snapshot, end: Mapping[Partition, int]
+    ) -> list[Entry] | None:
+        """The journal's entries after a snapshot, which the models now are; None if it is not to be
+        believed."""
         models = self.models
         try:
             await asyncio.to_thread(snapshots.restore, models, snapshot, self._group, self._key)
         except Refused as refused:
             logger.critical("a snapshot is refused", seq=snapshot.seq, reason=str(refused))
-            return False
-        if journal.leads(entries[models.seq :], models.seq, models.next_offsets, end):
-            return True
+            return None
+        entries = await self._entries(models.seq)
+        if journal.leads(entries, models.seq, models.next_offsets, end):
+            return entries
         logger.critical("a snapshot is not of this journal", seq=snapshot.seq)
         models.reset()
-        return False
+        return None
 
-    async def _without_order(self, end: Mapping[Partition, int]) -> list[Entry]:
-        """The journal does not tell what was read: it is written anew, in an order of its own."""
+    async def _from_the_beginning(self, end: Mapping[Partition, int]) -> list[Entry]:
+        """The whole journal. Where it does not tell what was read, it is written anew, in an order
+        of its own."""
+        entries = await self._entries(0)
+        if journal.leads(entries, 0, {}, end):
+            return entries
         logger.critical("the journal does not lead to the group's offsets: learning without it")
-        self.models.reset()
         entries = journal.without_order(end)
         async with self._transaction() as transaction:
             await journal.replace(transaction, self._group, entries)

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import asyncpg
 import pytest
 
 from app.settings import Servers, Settings
@@ -101,7 +102,7 @@ async def test_killed_again_and_again_it_ends_in_the_same_bits(
         learner = service.start_learner()
         await service.learns(learner)
         streaming = asyncio.create_task(stream())
-        for _ in range(4):
+        for _ in range(3):
             await asyncio.sleep(random.uniform(0.3, 2.0))
             assert end(learner, signal.SIGKILL) == -signal.SIGKILL
             learner = service.start_learner()
@@ -178,6 +179,33 @@ async def test_away_it_is_a_503_at_once_and_the_one_that_waits_takes_over(
                 standby.send_signal(signal.SIGCONT)
             assert answer.status_code == 503
             assert time.monotonic() - begun < 6
+
+
+async def test_a_lost_connection_to_postgres_costs_a_moment_and_nothing_else(
+    servers: Servers, tmp_path: Path
+) -> None:
+    settings = settings_for(servers, tmp_path)
+    async with running(settings, workers=0) as service:
+        learner = service.start_learner()
+        await service.learns(learner)
+        positions = await append(settings, [order_event(1, ["a", "b"])])
+        path = "/v1/products/a/bought-together"
+        await ask(service, path, min_position=positions)
+        digest = digest_of(service)
+        postgres = await asyncpg.connect(servers.postgres)
+        await postgres.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+        )
+        await postgres.close()
+        positions = await append(settings, [order_event(2, ["a", "c"])])
+        async with service.client() as client, asyncio.timeout(30):
+            params = {"min_position": positions, "wait": "1"}
+            while (answer := await client.get(path, params=params)).status_code != 200:
+                assert answer.status_code in (503, 504)
+                await asyncio.sleep(0.1)
+        assert {one["product_id"] for one in answer.json()["products"]} == {"b", "c"}
+        assert digest_of(service) != digest
+        assert learner.poll() is None
 
 
 async def test_forecasts_say_what_they_are_and_how_well_they_did(

@@ -10,10 +10,12 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import httpx2
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from faust.types import TP
 
+from app.learner.answers import create_answers
 from app.learner.leadership import is_led, leadership
 from app.learner.process import _Stream
 from app.learner.store import LearnerStore
@@ -278,6 +280,21 @@ async def test_what_is_no_event_is_kept_aside_and_learning_goes_on(
     assert digest == digest_of(events)
     rows = await pool.fetch("SELECT topic, record_offset FROM quarantine ORDER BY topic")
     assert [tuple(row) for row in rows] == [("days", 0), ("orders", 0)]
+
+
+async def test_while_models_are_loaded_the_answer_is_to_ask_again(
+    settings: Settings, pool: Pool, log: Log
+) -> None:
+    store = store_of(pool, Models(learners_of(LEARNERS)))
+    transport = httpx2.ASGITransport(create_answers(store))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://learner") as client:
+        assert (await client.get("/health")).json()["loaded"] is False
+        answer = await client.get("/forecasts/scores", params={"shop": "main"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "learner_loading")
+        assert answer.headers["Retry-After"]
+        await store.load(settings.servers.kafka, settings.prefix, WINDOW)
+        answer = await client.get("/forecasts/scores", params={"shop": "main"})
+        assert answer.status_code == 200
 
 
 async def test_one_leads_and_the_next_waits_until_it_is_gone(

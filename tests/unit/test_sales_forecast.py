@@ -1,22 +1,20 @@
 """Sales forecasts: predicted, scored, then learned; the scores recounted from the answers alone."""
 
-import math
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadtests.forecasts import net_by_day
 from ml_online.sales_forecast import SalesForecaster, SeriesKey
 from ml_online.scores import HORIZON, MODELS, summed
 from ml_online.series import FIRST_FORECAST
 from streams import codec
-from streams.events import DayClosed, Event, OrderCompleted, OrderRefunded
-from streams.online_retail import read
+from streams.events import DayClosed, Event
 from tests.learning import MONDAY, Values, day_event, facts, weekly
 
 TOTAL = SeriesKey("total", "", "EUR")
@@ -221,30 +219,11 @@ def test_it_beats_the_seasonal_naive_on_weekly_series() -> None:
         assert scores["model"].mase < 0.9 * scores["seasonal_naive"].mase
 
 
-def online_retail(data: Path) -> list[Values]:
-    """Net revenue of each day of the file, days without trade included."""
-    found: dict[date, int] = {}
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    file = data / "online_retail_2010-12_2011-09.csv.gz"
-    for event in (entry.event for entry in read(file, ZoneInfo("UTC"), "main", now).entries):
-        kind = {"OrderCompleted": OrderCompleted, "OrderRefunded": OrderRefunded}.get(event.type)
-        if kind is None:
-            continue
-        order = codec.decode_fields(event.type, event.data)
-        assert isinstance(order, OrderCompleted | OrderRefunded)
-        amount = sum(line.price * line.quantity for line in order.products)
-        day = event.time.date()
-        sign = 1 if isinstance(order, OrderCompleted) else -1
-        found[day] = found.get(day, 0) + sign * amount
-    first, last = min(found), max(found)
-    days = range(first.toordinal(), last.toordinal() + 1)
-    return [{"": math.floor(found.get(date.fromordinal(n), 0) / 10_000)} for n in days]
-
-
 def test_it_beats_the_seasonal_naive_on_a_real_shop(data: Path) -> None:
     """The settings were chosen on the days before June; these are the days from then on."""
-    days = online_retail(data)
-    june = (date(2011, 6, 1) - date(2010, 12, 1)).days
+    nets = net_by_day(data / "online_retail_2010-12_2011-09.csv.gz")
+    days = [{"": net // 10_000} for net in nets.values()]
+    june = (date(2011, 6, 1) - min(nets)).days
     forecaster, answers = SalesForecaster(), {}
     for number, fact in enumerate(facts(closed(days))):
         forecaster.learn(fact)
