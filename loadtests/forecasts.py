@@ -1,7 +1,7 @@
 """`python -m loadtests.forecasts FILE`: how the sales forecasts do on a real shop.
 
-The days of the file (UCI's Online Retail) are closed one after the other, as the learner hears them.
-What was made up to the end of May chose the settings; what was made from June on judges them.
+The days of the file (UCI's Online Retail) are closed one after the other, as the learner hears
+them. What was made up to the end of May chose the settings; what was made from June on judges them.
 """
 
 import sys

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from app.api import forecasts, ingest, live, problems, sales
 from app.api.completeness import Figures
-from app.learner.client import LearnerClient
+from app.learner.client import LearnerClient, name_of
 from app.settings import Settings
 from app.vault import Vault
 from projections.clock import ShopClock
@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.intake = ingest.Intake(log, Vault(pool), settings.write_keys, settings.currency)
         app.state.figures = Figures(pool)
         app.state.hub = live.Hub(redis, figures, app.state.clock)
-        app.state.learner = LearnerClient(pool)
+        app.state.learner = LearnerClient(pool, name_of(settings))
         hub = asyncio.create_task(app.state.hub.run())
         try:
             yield

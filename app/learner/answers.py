@@ -159,7 +159,9 @@ def one_series(
         if one.level == level and one.key == key and currency in (None, one.currency)
     )
     if not found:
-        raise Problem(404, "unknown_series", f"no closed day has a figure of {level} {key!r}")
+        raise Problem(
+            404, "unknown_series", f"no closed day has a figure of {level} {key}".rstrip()
+        )
     if len(found) > 1:
         reason = f"one of {', '.join(one.currency for one in found)} is needed"
         raise Problem(

@@ -25,15 +25,25 @@ _CONNECT_SECONDS = 0.5
 _PASSED_ON = ("content-type", "retry-after")
 
 
+NAME = "x-learner"
+"""The header in which a learner says whose it is: an old address may be another's by now."""
+
+
 class Away(Exception):
     """The learner did not answer."""
+
+
+def name_of(settings: Settings) -> str:
+    """Whose learner this is."""
+    return f"{settings.schema_name}/{LEARNERS}"
 
 
 class LearnerClient:
     """Knows where the learner answers, and looks again when it does not."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", name: str) -> None:
         self._pool = pool
+        self._name = name
         self._client = httpx2.AsyncClient()
         self._address: str | None = None
 
@@ -60,7 +70,7 @@ class LearnerClient:
         if known is not None:
             try:
                 return await self._get(known, path, params, wait)
-            except httpx2.TransportError as error:
+            except (httpx2.TransportError, Away) as error:
                 logger.info("the learner does not answer", address=known, error=repr(error))
                 self._address = None
                 if isinstance(error, httpx2.ReadTimeout):
@@ -77,14 +87,17 @@ class LearnerClient:
 
     async def _get(self, address: str, path: str, params: Asked, wait: float) -> httpx2.Response:
         timeout = httpx2.Timeout(_PATIENCE_SECONDS + wait, connect=_CONNECT_SECONDS)
-        return await self._client.get(address + path, params=dict(params), timeout=timeout)
+        answer = await self._client.get(address + path, params=dict(params), timeout=timeout)
+        if answer.headers.get(NAME) != self._name:
+            raise Away(f"somebody else answers at {address}")
+        return answer
 
 
 async def asked(settings: Settings, path: str, **params: str | None) -> dict[str, Any]:
     """One question of the command line. Raises ConnectionError where nobody answers."""
     servers = settings.servers
     async with await connect(servers.postgres, settings.schema_name, size=1) as pool:
-        client = LearnerClient(pool)
+        client = LearnerClient(pool, name_of(settings))
         try:
             answer = await client.ask(path, params)
         except Problem as problem:

@@ -26,6 +26,7 @@ from fastapi import FastAPI
 from faust.types import TP
 
 from app.learner.answers import create_answers
+from app.learner.client import NAME, name_of
 from app.learner.leadership import LeadershipLost, leadership, publish
 from app.learner.store import LearnerStore
 from app.settings import Settings
@@ -124,7 +125,7 @@ async def _serve(settings: Settings, listener: socket.socket, key: bytes) -> Non
         clock = ShopClock(settings.timezone)
         store = LearnerStore(pool, LEARNERS, models, clock, key, settings.snapshot_seconds)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_answer(create_answers(store), listener))
+            tasks.create_task(_answer(create_answers(store), name_of(settings), listener))
             host, port = listener.getsockname()[:2]
             await publish(pool, LEARNERS, f"http://{host}:{port}")
             await store.load(settings.servers.kafka, settings.prefix, settings.dedupe_window)
@@ -133,11 +134,16 @@ async def _serve(settings: Settings, listener: socket.socket, key: bytes) -> Non
         pool.terminate()
 
 
-async def _answer(app: FastAPI, listener: socket.socket) -> None:
+async def _answer(app: FastAPI, name: str, listener: socket.socket) -> None:
     """Answers until it is cancelled, and then no longer: the next to answer may be another."""
-    server = _Server(
-        uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        lifespan="off",
+        headers=[(NAME, name)],
+        timeout_graceful_shutdown=1,
     )
+    server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener.dup()]))
     try:
         await asyncio.shield(serving)

@@ -15,7 +15,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from app.learner.leadership import publish
 from app.settings import Servers, Settings
+from app.subscriptions import LEARNERS
+from projections.postgres import connect
 from streams.events import Event
 from streams.log import Log
 from tests.conftest import settings_for
@@ -179,6 +182,18 @@ async def test_away_it_is_a_503_at_once_and_the_one_that_waits_takes_over(
                 standby.send_signal(signal.SIGCONT)
             assert answer.status_code == 503
             assert time.monotonic() - begun < 6
+
+
+async def test_an_old_address_where_somebody_else_answers_is_nobodys(
+    servers: Servers, tmp_path: Path
+) -> None:
+    async with running(settings_for(servers, tmp_path), workers=0) as service:
+        pool = await connect(servers.postgres, service.settings.schema_name, size=1)
+        await publish(pool, LEARNERS, service.api)
+        await pool.close()
+        async with service.client() as client:
+            answer = await client.get("/v1/forecasts/scores")
+        assert (answer.status_code, answer.json()["code"]) == (503, "learner_unavailable")
 
 
 async def test_a_lost_connection_to_postgres_costs_a_moment_and_nothing_else(

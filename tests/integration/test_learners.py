@@ -234,7 +234,6 @@ async def test_a_journal_with_a_hole_is_written_anew_from_the_log(
     until = ends(await log.append(events))
     store = store_of(pool, Models(learners_of(LEARNERS)))
     digest = await learn_all(settings, store, until)
-    await store.snapshot()
     await pool.execute("DELETE FROM learner_journal WHERE seq = 2")
     models = Models(learners_of(LEARNERS))
     await store_of(pool, models).load(settings.servers.kafka, settings.prefix, WINDOW)
