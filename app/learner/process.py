@@ -33,12 +33,12 @@ from app.settings import Settings
 from app.subscriptions import LEARNERS, learners_of, topics_of
 from app.worker import tune
 from ml_online.journal import Overtaken
-from ml_online.models import Models
+from ml_online.models import LearningFailed, Models
 from projections.clock import ShopClock
 from projections.postgres import connect, migrate
 from projections.store import Prepared
 from streams.readback import ReadBackFailed
-from streams.subscribe import GroupReader, Transient
+from streams.subscribe import GroupReader, LogChanged, Transient
 from streams.topics import create_topics, partitions_of
 from streams.transport import Chunk
 
@@ -94,13 +94,14 @@ async def learn(settings: Settings) -> None:
     await migrate(servers.postgres, settings.schema_name)
     await create_topics(servers.kafka, settings.partitions, settings.prefix, settings.replication)
     key = snapshot_key(settings)
+    models = Models(learners_of(LEARNERS))  # here, for it imports River: who waits is to be ready
     with socket.create_server((settings.learner_host, 0)) as listener:
         while True:
             try:
                 async with leadership(servers.postgres, settings.schema_name, LEARNERS) as lead:
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(lead.watch())
-                        tasks.create_task(_serve(settings, listener, key))
+                        tasks.create_task(_serve(settings, listener, models, key))
             except BaseExceptionGroup as failed:
                 passing, serious = failed.split(_AGAIN)
                 if serious is not None:
@@ -117,11 +118,10 @@ def _first(failed: BaseException) -> BaseException:
     return failed
 
 
-async def _serve(settings: Settings, listener: socket.socket, key: bytes) -> None:
+async def _serve(settings: Settings, listener: socket.socket, models: Models, key: bytes) -> None:
     """What a leader does. The answers begin at once and say that the models are being loaded."""
     pool = await connect(settings.servers.postgres, settings.schema_name)
     try:
-        models = Models(learners_of(LEARNERS))
         clock = ShopClock(settings.timezone)
         store = LearnerStore(pool, LEARNERS, models, clock, key, settings.snapshot_seconds)
         async with asyncio.TaskGroup() as tasks:
@@ -213,7 +213,11 @@ def run(settings: Settings) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     tune()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_told(settings))
+        try:
+            runner.run(_until_told(settings))
+        except (LogChanged, LearningFailed) as stopped:
+            logger.critical("learning stops until a person has looked", reason=str(stopped))
+            sys.exit(1)
 
 
 async def _until_told(settings: Settings) -> None:
