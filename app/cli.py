@@ -77,6 +77,7 @@ def demo(
 
 def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) -> None:
     from app.demo import ticks
+    from app.learner.client import asked
     from app.stack.ports import claim
     from app.stack.up import AppProcess, Stack
     from app.stack.up import up as run
@@ -114,6 +115,7 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
                 )
                 for group in GROUPS
             ),
+            AppProcess("learner", (*command, "learner"), lambda: asked(found, "/health")),
         ]
 
     async def shown(stack: Stack) -> None:
@@ -178,6 +180,37 @@ def worker(
     if group not in GROUPS:
         raise SettingsError(f"unknown group {group!r}; there are {', '.join(GROUPS)}")
     run(Settings(), group)
+
+
+@cli.command()
+def learner(
+    digest: Annotated[
+        bool, typer.Option("--digest", help="print what tells the running one's models apart")
+    ] = False,
+) -> None:
+    """Learn from the log, and answer the API's questions for what comes next."""
+    from app.learner import process
+    from app.learner.client import asked
+
+    settings = Settings()
+    if digest:
+        found = asyncio.run(asked(settings, "/digest"))
+        typer.echo(f"{found['digest']} {found['seq']}")
+    else:
+        process.run(settings)
+
+
+@cli.command()
+def scores(
+    shop: str = "main",
+    level: Annotated[str | None, typer.Option(help="total or category")] = None,
+) -> None:
+    """Print how well the forecasts did, beside the seasonal naive."""
+    from app.learner.client import asked
+    from app.learner.scores import table_of
+
+    found = asyncio.run(asked(Settings(), "/forecasts/scores", shop=shop, level=level))
+    Console(highlight=False).print(table_of(found))
 
 
 @cli.command()

@@ -10,6 +10,7 @@ from rich.table import Table
 from app.settings import Settings, SettingsError
 from app.stack.doctor import Status, examine
 from app.status import GroupStatus, members, reading_status
+from app.subscriptions import GROUPS, LEARNERS
 
 _PATIENCE_SECONDS = 10.0
 
@@ -35,7 +36,7 @@ async def report(settings: Settings, console: Console) -> int:
 async def _groups(settings: Settings, console: Console) -> list[str]:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS), reading_status(settings) as status:
-            groups = await status.groups()
+            groups = await status.groups((*GROUPS, LEARNERS))
             readers = {group.group: await members(settings, group.group) for group in groups}
     except SettingsError as error:
         return [str(error)]
@@ -44,7 +45,7 @@ async def _groups(settings: Settings, console: Console) -> list[str]:
         return [f"how far the readers are cannot be told: {error!r}"]
     console.print(_readers(groups, readers))
     problems = [
-        f"{name}: no worker reads; start one with `tillstream worker --group {name}`"
+        f"{name}: nobody reads; start `tillstream {_reader(name)}`"
         for name, count in readers.items()
         if not count
     ]
@@ -54,6 +55,10 @@ async def _groups(settings: Settings, console: Console) -> list[str]:
         for group in groups
         if group.quarantined
     ]
+
+
+def _reader(group: str) -> str:
+    return "learner" if group == LEARNERS else f"worker --group {group}"
 
 
 def _processes(found: list[Status]) -> Table:
@@ -70,7 +75,7 @@ def _processes(found: list[Status]) -> Table:
 
 
 def _readers(groups: list[GroupStatus], readers: dict[str, int]) -> Table:
-    heads = ("group", "workers", "applied", "repeated", "quarantined", "lag", "complete to")
+    heads = ("group", "readers", "applied", "repeated", "quarantined", "lag", "complete to")
     table = Table(*heads, box=None, header_style="dim")
     for group in groups:
         table.add_row(

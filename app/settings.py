@@ -57,6 +57,12 @@ class Settings(BaseSettings):
     dedupe_window: int = Field(100_000, ge=1, description="offsets in which an id counts once")
     commit_records: int = Field(10_000, ge=1, description="records in one commit, at most")
 
+    snapshot_key: str | None = Field(
+        None, description="signs the models' snapshots; unset: a key made in the home"
+    )
+    snapshot_seconds: float = Field(60.0, gt=0, description="between snapshots of the models")
+    learner_host: str = Field("127.0.0.1", description="where the learner answers the API")
+
     @field_validator("origins", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:

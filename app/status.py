@@ -1,6 +1,6 @@
 """How far the readers are: applied offsets from Postgres beside the log's ends from Kafka."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +14,9 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
 )
 
+from app.learner.leadership import is_led
 from app.settings import Settings
-from app.subscriptions import GROUPS, topics_of
+from app.subscriptions import GROUPS, LEARNERS, topics_of
 from projections.postgres import connect
 from streams.topics import TOPICS, partitions_of
 
@@ -57,9 +58,9 @@ class StatusReader:
         self._consumer = consumer
         self._settings = settings
 
-    async def groups(self) -> list[GroupStatus]:
-        """Every group, as it stands now."""
-        return [await self._group(group) for group in GROUPS]
+    async def groups(self, names: Sequence[str] = GROUPS) -> list[GroupStatus]:
+        """Groups as they stand now; without names, those that keep read models."""
+        return [await self._group(group) for group in names]
 
     async def appended(self) -> int:
         """How many events all topics hold."""
@@ -111,7 +112,11 @@ async def reading_status(settings: Settings) -> AsyncIterator[StatusReader]:
 
 
 async def members(settings: Settings, group: str) -> int:
-    """How many workers read for a group, as Kafka sees it; 0 while they are still gathering."""
+    """How many read for a group: workers as Kafka sees them, 0 while they are still gathering; of
+    learners the one that leads."""
+    if group == LEARNERS:
+        async with await connect(settings.servers.postgres, settings.schema_name, size=1) as pool:
+            return int(await is_led(pool, settings.schema_name, group))
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.servers.kafka)
     await admin.start()
     try:

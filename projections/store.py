@@ -61,7 +61,7 @@ class ReadModelChanged(Exception):
     """A read model's code is of another version than its table."""
 
 
-class _Fenced(Exception):
+class Fenced(Exception):
     """Someone else has applied records of this batch."""
 
 
@@ -175,7 +175,7 @@ class GroupStore:
                 for model, *_ in self._steps:
                     if rows := prepared.folded[model.name].rows:
                         figures += await model.upsert(transaction, rows, prepared.setting)
-        except _Fenced:
+        except Fenced:
             raise Moved(await self._next_offsets(parts)) from None
         prepared.applied, prepared.ground = True, None
         if self.publisher is not None:
@@ -183,7 +183,7 @@ class GroupStore:
 
     async def _advance(self, transaction: Transaction, parts: Sequence[Part]) -> None:
         """Moves the progress rows, which locks them, so that no one else can apply the same records
-        meanwhile. Raises _Fenced where one does not stand at its part's beginning."""
+        meanwhile. Raises Fenced where one does not stand at its part's beginning."""
         moved = await transaction.fetch(
             """
             UPDATE progress SET
@@ -224,7 +224,7 @@ class GroupStore:
             ),
         )
         if len(moved) < len(parts):
-            raise _Fenced
+            raise Fenced
 
     async def _next_offsets(self, parts: Sequence[Part]) -> Mapping[Partition, int]:
         """Where the parts' partitions stand; -1 where there is no row any more."""

@@ -50,7 +50,7 @@ class Figures:
     ) -> AsyncIterator[tuple[Transaction, CompleteTo]]:
         """One snapshot: a transaction to query in, and what it is complete to. Raises Problem."""
         if min_position:
-            await self._until(group, _parse(group, min_position), wait)
+            await self._until(group, parse_positions(group, min_position), wait)
         try:
             async with (
                 self._pool.acquire(timeout=5) as connection,
@@ -64,7 +64,7 @@ class Figures:
             asyncpg.PostgresConnectionError,
         ) as e:
             raise Problem(
-                503, "postgres_unavailable", "the figures cannot be read now", headers=_RETRY
+                503, "postgres_unavailable", "the figures cannot be read now", headers=RETRY
             ) from e
 
     async def _until(self, group: str, wanted: Mapping[tuple[str, int], int], wait: float) -> None:
@@ -73,12 +73,7 @@ class Figures:
                 while not await self._reached(group, wanted):
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
-            raise Problem(
-                504,
-                "not_there_yet",
-                f"not all of min_position is in the figures after {wait:g} s; ask again",
-                headers={"Retry-After": "1"},
-            ) from None
+            raise not_there_yet(wait) from None
 
     async def _reached(self, group: str, wanted: Mapping[tuple[str, int], int]) -> bool:
         rows = await self._pool.fetch(
@@ -88,13 +83,23 @@ class Figures:
         return all(at.get(partition, 0) > offset for partition, offset in wanted.items())
 
 
-_RETRY = {"Retry-After": "2"}
+RETRY = {"Retry-After": "2"}
 
 
-def _parse(group: str, positions: Sequence[str]) -> dict[tuple[str, int], int]:
+def not_there_yet(wait: float) -> Problem:
+    """What is asked for has not been read in time."""
+    return Problem(
+        504,
+        "not_there_yet",
+        f"not all of min_position is in the figures after {wait:g} s; ask again",
+        headers={"Retry-After": "1"},
+    )
+
+
+def parse_positions(group: str, positions: Sequence[str]) -> dict[tuple[str, int], int]:
     """The last offset asked for of each partition that the group reads. Raises Problem."""
     wanted: dict[tuple[str, int], int] = {}
-    for text in ",".join(positions).split(","):
+    for text in ",".join(positions).split(",") if positions else ():
         try:
             topic, partition, offset = Position.parse(text.strip())
         except ValueError:

@@ -13,8 +13,9 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
-from app.api import ingest, live, page, problems, sales
+from app.api import forecasts, ingest, live, page, problems, sales
 from app.api.completeness import Figures
+from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
 from app.settings import Settings
 from app.vault import Vault
@@ -46,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.figures = Figures(pool)
         app.state.page = page.Page(settings)
         app.state.hub = Hub(redis, figures, app.state.clock)
+        app.state.learner = LearnerClient(pool, name_of(settings))
         hub = asyncio.create_task(app.state.hub.run())
         try:
             yield
@@ -54,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
             await app.state.page.close()
             await asyncio.gather(hub, return_exceptions=True)
             await log.stop()
+            await app.state.learner.close()
             await redis.aclose()
             await asyncio.wait_for(pool.close(), 5)
 
@@ -67,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
-    for part in (ingest, sales, live, page):
+    for part in (ingest, sales, forecasts, live, page):
         app.include_router(part.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])

@@ -15,7 +15,17 @@ from app.settings import addresses_file, read_addresses
 from app.stack.errors import StackError
 from app.stack.process import end_leftovers
 
-OURS = ("kafka", "postgres", "redis", "cache", "logs", "run", "ports.json", "addresses.json")
+OURS = (
+    "kafka",
+    "postgres",
+    "redis",
+    "cache",
+    "logs",
+    "run",
+    "ports.json",
+    "addresses.json",
+    "snapshot.key",
+)
 
 
 @contextmanager

@@ -40,6 +40,19 @@ class Service:
         self.workers.append(worker)
         return worker
 
+    def start_learner(self) -> subprocess.Popen[bytes]:
+        """One more learner, without waiting until it answers."""
+        learner: subprocess.Popen[bytes] = run_cli("learner", environment=self.environment)
+        self.workers.append(learner)
+        return learner
+
+    async def learns(self, learner: subprocess.Popen[bytes]) -> None:
+        """Until the models are loaded."""
+        async with asyncio.timeout(60), self.client() as client:
+            while (await client.get("/v1/forecasts/scores")).status_code != 200:
+                assert learner.poll() is None, f"the learner ended with {learner.returncode}"
+                await asyncio.sleep(0.1)
+
     async def reads(self, workers: int = 1) -> None:
         """Until so many workers read, by Kafka's word."""
         async with asyncio.timeout(60):

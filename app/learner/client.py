@@ -1,0 +1,110 @@
+"""Asking the learner: with a deadline, and with 503 where it is away, never a hang."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+import httpx2
+import structlog
+from fastapi import Response
+
+from app.api.completeness import RETRY
+from app.api.problems import Problem
+from app.learner.leadership import address_of
+from app.settings import Settings
+from app.subscriptions import LEARNERS
+from projections.postgres import connect
+
+logger = structlog.get_logger()
+
+Asked = Mapping[str, str | int | float | None]
+
+_PATIENCE_SECONDS = 2.0
+_CONNECT_SECONDS = 0.5
+_PASSED_ON = ("content-type", "retry-after")
+
+
+NAME = "x-learner"
+"""The header in which a learner says whose it is: an old address may be another's by now."""
+
+
+class Away(Exception):
+    """The learner did not answer."""
+
+
+def name_of(settings: Settings) -> str:
+    """Whose learner this is."""
+    return f"{settings.schema_name}/{LEARNERS}"
+
+
+class LearnerClient:
+    """Knows where the learner answers, and looks again when it does not."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", name: str) -> None:
+        self._pool = pool
+        self._name = name
+        self._client = httpx2.AsyncClient()
+        self._address: str | None = None
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def ask(self, path: str, params: Asked, wait: float = 0.0) -> Response:
+        """The learner's own answer, errors and all. Raises Problem where there is none."""
+        given = {name: value for name, value in params.items() if value not in (None, "")}
+        try:
+            found = await self._ask(path, given, wait)
+        except Away as away:
+            raise Problem(
+                503,
+                "learner_unavailable",
+                "the process that learns does not answer; ask again",
+                headers=RETRY,
+            ) from away
+        headers = {name: found.headers[name] for name in _PASSED_ON if name in found.headers}
+        return Response(found.content, found.status_code, headers)
+
+    async def _ask(self, path: str, params: Asked, wait: float) -> httpx2.Response:
+        known = self._address
+        if known is not None:
+            try:
+                return await self._get(known, path, params, wait)
+            except (httpx2.TransportError, Away) as error:
+                logger.info("the learner does not answer", address=known, error=repr(error))
+                self._address = None
+                if isinstance(error, httpx2.ReadTimeout):
+                    raise Away(repr(error)) from error  # it is there: twice is no better
+        try:
+            address = await address_of(self._pool, LEARNERS)
+            if address is None:
+                raise Away("no learner was ever here")
+            answer = await self._get(address, path, params, wait)
+        except (httpx2.TransportError, OSError, asyncpg.PostgresError, TimeoutError) as error:
+            raise Away(repr(error)) from error
+        self._address = address
+        return answer
+
+    async def _get(self, address: str, path: str, params: Asked, wait: float) -> httpx2.Response:
+        timeout = httpx2.Timeout(_PATIENCE_SECONDS + wait, connect=_CONNECT_SECONDS)
+        answer = await self._client.get(address + path, params=dict(params), timeout=timeout)
+        if answer.headers.get(NAME) != self._name:
+            raise Away(f"somebody else answers at {address}")
+        return answer
+
+
+async def asked(settings: Settings, path: str, **params: str | None) -> dict[str, Any]:
+    """One question of the command line. Raises ConnectionError where nobody answers."""
+    servers = settings.servers
+    async with await connect(servers.postgres, settings.schema_name, size=1) as pool:
+        client = LearnerClient(pool, name_of(settings))
+        try:
+            answer = await client.ask(path, params)
+        except Problem as problem:
+            raise ConnectionError(problem.detail) from problem
+        finally:
+            await client.close()
+    found: dict[str, Any] = json.loads(bytes(answer.body))
+    if answer.status_code != 200:
+        raise ConnectionError(found["detail"])
+    return found

@@ -1,0 +1,240 @@
+"""The learners' progress, journal and snapshots in Postgres, and the models in memory.
+
+A chunk is written to the journal in the transaction that moves its offsets, and learned only then.
+So a crash between the two loses nothing: who comes next learns what the journal tells, and whoever
+finds the next place in the journal taken knows that its own models are not what it tells.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from app.api.completeness import CompleteTo
+from ml_online import journal, snapshots
+from ml_online.journal import Entry, Overtaken
+from ml_online.models import Models
+from ml_online.replay import facts_of
+from ml_online.snapshots import Refused, Snapshot
+from projections.clock import ShopClock
+from projections.store import Fenced, GroupStore, Prepared, moment
+from streams.codec import Fact
+from streams.subscribe import Batch, Partition, Progress
+
+logger = structlog.get_logger()
+
+_TURN_SECONDS = 0.002
+_TURN_FACTS = 8
+
+
+class LearnerStore(GroupStore):
+    """Implements `streams.subscribe.Store` for a group of learners, which one process reads."""
+
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        group: str,
+        models: Models,
+        clock: ShopClock,
+        key: bytes,
+        snapshot_seconds: float,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        super().__init__(pool, group, (), clock, now=now)
+        self.models = models
+        self.loaded = False
+        self._key = key
+        self._snapshot_seconds = snapshot_seconds
+        self._snapshot_at = time.monotonic()
+        self._snapshot_seq = 0
+        self._settled = True  # the models are exactly what the journal tells
+        self._complete_to: dict[Partition, datetime] = {}
+        self._moved = asyncio.Event()
+
+    # Coming up.
+
+    async def load(self, bootstrap: str, prefix: str, window: int) -> None:
+        """Makes the models what the journal tells: a snapshot, and from the log what came after.
+
+        Raises Transient, ReadBackFailed, LogChanged, LearningFailed.
+        """
+        async with self._transaction() as transaction:
+            end = await self._read_to(transaction)
+            candidates = await snapshots.stored(transaction, self._group)
+        self._settled = False
+        self.models.reset()
+        left = None
+        for snapshot in candidates:
+            if (left := await self._restored(snapshot, end)) is not None:
+                break
+        if left is None:
+            left = await self._from_the_beginning(end)
+        self._snapshot_seq = self.models.seq
+        records = sum(entry.next - entry.first for entry in left)
+        logger.info("learning what the journal tells", after=self.models.seq, records=records)
+        async for entry, facts in facts_of(bootstrap, prefix, window, left):
+            await self._learn(facts)
+            if entry.seq:
+                self.models.passed(entry.partition, entry.next)
+        self._settled = self.loaded = True
+
+    async def _read_to(self, transaction: journal.Transaction) -> dict[Partition, int]:
+        """The group's offsets; and up to when its partitions were complete."""
+        rows = await transaction.fetch(
+            "SELECT topic, partition, next_offset, complete_to FROM progress WHERE group_name = $1",
+            self._group,
+        )
+        named = {Partition(row["topic"], row["partition"]): row for row in rows}
+        self._complete_to = {
+            partition: row["complete_to"]
+            for partition, row in named.items()
+            if row["complete_to"] is not None
+        }
+        return {partition: row["next_offset"] for partition, row in named.items()}
+
+    async def _entries(self, after: int) -> list[Entry]:
+        async with self._connection() as connection:
+            return await journal.entries_after(connection, self._group, after)
+
+    async def _restored(
+        self, snapshot: Snapshot, end: Mapping[Partition, int]
+    ) -> list[Entry] | None:
+        """The journal's entries after a snapshot, which the models now are; None if it is not to be
+        believed."""
+        models = self.models
+        try:
+            await asyncio.to_thread(snapshots.restore, models, snapshot, self._group, self._key)
+        except Refused as refused:
+            logger.critical("a snapshot is refused", seq=snapshot.seq, reason=str(refused))
+            return None
+        entries = await self._entries(models.seq)
+        if journal.leads(entries, models.seq, models.next_offsets, end):
+            return entries
+        logger.critical("a snapshot is not of this journal", seq=snapshot.seq)
+        models.reset()
+        return None
+
+    async def _from_the_beginning(self, end: Mapping[Partition, int]) -> list[Entry]:
+        """The whole journal. Where it does not tell what was read, it is written anew, in an order
+        of its own."""
+        entries = await self._entries(0)
+        if journal.leads(entries, 0, {}, end):
+            return entries
+        logger.critical("the journal does not lead to the group's offsets: learning without it")
+        entries = journal.without_order(end)
+        async with self._transaction() as transaction:
+            await journal.replace(transaction, self._group, entries)
+        return entries
+
+    # Going on.
+
+    async def progress(self, ids: Mapping[Partition, UUID]) -> Mapping[Partition, Progress]:
+        """Where to go on. See `GroupStore.progress`."""
+        found = await super().progress(ids)
+        for partition in found:
+            self.models.next_offsets.setdefault(partition, 0)
+        return found
+
+    async def prepare(self, batch: Batch, before: Prepared | None = None) -> Prepared:  # noqa: ARG002
+        """Nothing is learned before its place in the journal is certain."""
+        return Prepared(batch, {}, self._setting())
+
+    async def commit(self, prepared: Prepared) -> None:
+        """Writes a batch's offsets and its journal, then learns it. Raises Overtaken, Transient,
+        LearningFailed."""
+        parts = prepared.batch.parts
+        entries = [
+            Entry(seq, part.partition, part.first, part.next)
+            for seq, part in enumerate(parts, start=self.models.seq + 1)
+        ]
+        snapshot = await self._taken() if self._due() else None
+        try:
+            async with self._transaction() as transaction:
+                await self._advance(transaction, parts)
+                await self._keep_quarantined(transaction, parts)
+                await journal.append(transaction, self._group, entries)
+                if snapshot is not None:
+                    await snapshots.keep(transaction, self._group, snapshot, self._now())
+        except Fenced:
+            raise Overtaken("the group's offsets are not where ours are") from None
+        if snapshot is not None:
+            self._snapshot_seq = snapshot.seq
+        self._settled = False
+        for part in parts:
+            await self._learn(part.facts)
+            self.models.passed(part.partition, part.next)
+            self._complete(part.partition, moment(part.until_ms))
+        self._settled = True
+
+    async def _learn(self, facts: Sequence[Fact]) -> None:
+        """One after the other; whoever asks for a prediction gets a turn in between."""
+        turn = time.perf_counter()
+        for number, fact in enumerate(facts, 1):
+            self.models.learn(fact)
+            if not number % _TURN_FACTS and time.perf_counter() - turn > _TURN_SECONDS:
+                await asyncio.sleep(0)
+                turn = time.perf_counter()
+
+    async def caught_up(self, next_offsets: Mapping[Partition, int], at: datetime) -> None:
+        """Moves the watermark, in Postgres and here."""
+        await super().caught_up(next_offsets, at)
+        for partition, offset in next_offsets.items():
+            if self.models.next_offsets.get(partition, 0) == offset:
+                self._complete(partition, at)
+
+    # Snapshots.
+
+    def _due(self) -> bool:
+        return (
+            self.models.seq > self._snapshot_seq
+            and time.monotonic() - self._snapshot_at > self._snapshot_seconds
+        )
+
+    async def _taken(self) -> Snapshot:
+        """The models as they are, in a thread: predictions go on meanwhile."""
+        snapshot = await asyncio.to_thread(snapshots.take, self.models, self._group, self._key)
+        self._snapshot_at = time.monotonic()
+        return snapshot
+
+    async def snapshot(self) -> None:
+        """Takes one now, if anything was learned since the last and nothing is under way.
+
+        Raises Transient.
+        """
+        if not self._settled or self.models.seq <= self._snapshot_seq:
+            return
+        snapshot = await self._taken()
+        async with self._transaction() as transaction:
+            if await journal.last(transaction, self._group) == snapshot.seq:
+                await snapshots.keep(transaction, self._group, snapshot, self._now())
+        self._snapshot_seq = snapshot.seq
+
+    # What an answer says of itself.
+
+    def _complete(self, partition: Partition, at: datetime) -> None:
+        self._complete_to[partition] = max(at, self._complete_to.get(partition, at))
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    def complete_to(self) -> CompleteTo:
+        """Up to where the models have learned."""
+        offsets: dict[str, list[int]] = {}
+        for partition, offset in sorted(self.models.next_offsets.items()):
+            offsets.setdefault(partition.topic, []).append(offset)
+        times = self._complete_to
+        known = [times.get(partition) for partition in self.models.next_offsets]
+        everywhere = known and all(known)
+        return CompleteTo(
+            next_offsets=offsets, time=min(filter(None, known)) if everywhere else None
+        )
+
+    async def reached(self, wanted: Mapping[Partition, int]) -> None:
+        """Waits until the events at these offsets are learned."""
+        at = self.models.next_offsets
+        while any(at.get(partition, 0) <= offset for partition, offset in wanted.items()):
+            await self._moved.wait()
+            at = self.models.next_offsets

@@ -1,0 +1,71 @@
+"""Learning again what the journal tells, from the log."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from ml_online.journal import Entry, in_steps
+from streams.codec import Fact
+from streams.dedupe import Window
+from streams.readback import log_ends, read_back
+from streams.subscribe import Partition, aside, decode_part, remember
+
+_STEP = 20_000  # records that are held at once
+
+
+async def facts_of(
+    bootstrap: str, prefix: str, window: int, entries: Sequence[Entry]
+) -> AsyncIterator[tuple[Entry, Sequence[Fact]]]:
+    """The facts of each entry, or of each piece of a long one, as they were learned.
+
+    Raises ReadBackFailed, LogChanged.
+    """
+    firsts: dict[Partition, int] = {}
+    for entry in entries:
+        firsts.setdefault(entry.partition, entry.first)
+    windows = await _windows(bootstrap, prefix, window, firsts)
+    for step in in_steps(entries, _STEP):
+        records = await _records(bootstrap, prefix, step)
+        for entry in step:
+            kept = records[entry.partition]
+            at = entry.first - kept[0].offset
+            chunk = kept[at : at + entry.next - entry.first]
+            judged = windows[entry.partition]
+            part = await aside(len(chunk), decode_part, entry.partition, chunk, judged)
+            yield entry, part.facts
+
+
+async def _windows(
+    bootstrap: str, prefix: str, size: int, firsts: Mapping[Partition, int]
+) -> dict[Partition, Window]:
+    """What a duplicate is told by, as it was before the first entry of each partition."""
+    windows = {partition: Window(size) for partition in firsts}
+    named = {_named(prefix, partition): partition for partition in firsts}
+    ends = await log_ends(bootstrap, list(named)) if named else {}
+    stretches = {
+        tp: (max(ends[tp][0], firsts[partition] - size, 0), firsts[partition])
+        for tp, partition in named.items()
+    }
+    async for tp, records in read_back(bootstrap, stretches):
+        remember(records, windows[named[tp]])
+    return windows
+
+
+async def _records(
+    bootstrap: str, prefix: str, step: Sequence[Entry]
+) -> Mapping[Partition, list[ConsumerRecord]]:
+    """All records of a step, whose entries go on where the last of their partition ended."""
+    stretches: dict[TopicPartition, tuple[int, int]] = {}
+    for entry in step:
+        tp = _named(prefix, entry.partition)
+        first, _ = stretches.get(tp, (entry.first, 0))
+        stretches[tp] = (first, entry.next)
+    records: dict[Partition, list[ConsumerRecord]] = defaultdict(list)
+    async for tp, found in read_back(bootstrap, stretches):
+        records[Partition(tp.topic.removeprefix(prefix), tp.partition)].extend(found)
+    return records
+
+
+def _named(prefix: str, partition: Partition) -> TopicPartition:
+    return TopicPartition(prefix + partition.topic, partition.number)
