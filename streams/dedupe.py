@@ -118,7 +118,10 @@ class Window:
         self._table[slots[found >= 0]] = places[found >= 0]
         pending = np.flatnonzero(found < 0)
         while pending.size:
-            free = self._table[slots[pending]] == _EMPTY
+            at = self._table[slots[pending]]
+            # A slot that was left behind may point to where the ring now has an older copy of the
+            # same id: passed by, it would be found before the one that is entered now.
+            free = (at == _EMPTY) | (self._ids[at] == ids[pending])
             self._table[slots[pending[free]]] = places[pending[free]]
             # Two ids may have taken one free slot: the one that lost goes on along the chain.
             pending = pending[self._table[slots[pending]] != places[pending]]

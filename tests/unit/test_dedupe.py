@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams import dedupe
 from streams.dedupe import Seen, Window
 
 Record = tuple[int, int, int]  # offset, id, fingerprint
@@ -71,6 +73,20 @@ def test_a_window_says_what_a_search_of_the_list_says_however_the_log_is_cut(
     records: list[Record], size: int, cuts: list[int]
 ) -> None:
     assert chunked(Window(size), records, cuts) == searched(records, size)
+
+
+@pytest.mark.parametrize("few", [0, 4, 16])
+@pytest.mark.parametrize("size", [13, 20, 50])
+def test_neither_copies_in_one_chunk_nor_colliding_ids_mislead_it(
+    few: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dedupe, "_FEW", few)
+    random = Random(size)
+    for _ in range(150):
+        ids = [n * 2 ** random.choice([0, 1, 5, 7, 40]) for n in range(size + size // 2)]
+        log = [(offset, random.choice(ids), random.randrange(2)) for offset in range(8 * size)]
+        cuts = sorted(random.randrange(len(log)) for _ in range(12))
+        assert chunked(Window(size), log, cuts) == searched(log, size)
 
 
 @given(logs(), st.integers(1, 40), st.integers(0, 1000), st.lists(st.integers(0, 1000)))
