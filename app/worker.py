@@ -30,7 +30,7 @@ from projections.store import GroupStore
 from streams.outbox import Relay
 from streams.subscribe import GroupReader, Transient
 from streams.topics import create_topics
-from streams.transport import ChunkTransport
+from streams.transport import ChunkConsumer, ChunkTransport
 
 logger = structlog.get_logger()
 
@@ -160,10 +160,12 @@ class GroupWorker(faust.Worker):
         ]
 
     async def _note_caught_up(self) -> None:
+        consumer = self.app.consumer
+        assert isinstance(consumer, ChunkConsumer)
         while True:
             await asyncio.sleep(1.0)
             try:
-                await self.reader.note_caught_up(self.app.consumer.highwater)
+                await self.reader.note_caught_up(consumer.fresh_highwater)
             except (Transient, KafkaError) as error:
                 logger.warning("the watermark stays where it is", error=str(error))
 

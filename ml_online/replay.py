@@ -10,6 +10,7 @@ from streams.codec import Fact
 from streams.dedupe import Window
 from streams.readback import log_ends, read_back
 from streams.subscribe import Partition, aside, decode_part, remember
+from streams.topic_ids import described
 
 _STEP = 20_000  # records that are held at once
 
@@ -25,6 +26,7 @@ async def facts_of(
     for entry in entries:
         firsts.setdefault(entry.partition, entry.first)
     windows = await _windows(bootstrap, prefix, window, firsts)
+    topics = await described(bootstrap, {prefix + partition.topic for partition in firsts})
     for step in in_steps(entries, _STEP):
         records = await _records(bootstrap, prefix, step)
         for entry in step:
@@ -32,7 +34,8 @@ async def facts_of(
             at = entry.first - kept[0].offset
             chunk = kept[at : at + entry.next - entry.first]
             judged = windows[entry.partition]
-            part = await aside(len(chunk), decode_part, entry.partition, chunk, judged)
+            count = topics[prefix + entry.partition.topic].partitions
+            part = await aside(len(chunk), decode_part, entry.partition, chunk, judged, count)
             yield entry, part.facts
 
 

@@ -152,7 +152,7 @@ def contribution(shop: str, order: Order) -> list[Posting]:
         left = _lines(order, order.sale.data)
         postings.append(Posting(shop, order.sale.at, currency, country, 1, left))
     if order.refunds or order.cancelled:
-        postings += _given_back(shop, order, left)
+        postings += _given_back(shop, order, left, currency, country)
     for told in sorted(order.adjustments.values(), key=lambda told: (told.at, told.id)):
         amount = PostingLine(UNKNOWN, UNKNOWN, "", adjustments=told.data.amount)
         own_currency, own_country = told.data.currency or currency, told.data.country or country
@@ -188,7 +188,9 @@ def _lines(order: Order, data: OrderPlaced | OrderCompleted | OrderUpdated) -> l
     ]
 
 
-def _given_back(shop: str, order: Order, sold: Sequence[PostingLine]) -> Iterable[Posting]:
+def _given_back(
+    shop: str, order: Order, sold: Sequence[PostingLine], currency: str, country: str
+) -> Iterable[Posting]:
     """Refunds in order of time, then the rest where a sold order was cancelled."""
     left = [[line.gross - line.discounts, line.units] for line in sold]
     refunds = sorted(order.refunds.values(), key=lambda told: (told.at, told.id))
@@ -198,9 +200,8 @@ def _given_back(shop: str, order: Order, sold: Sequence[PostingLine]) -> Iterabl
     for told in events:
         lines = _refund_lines(told.data, sold, left)
         if lines:
-            currency = told.data.currency or _currency(order)
-            country = told.data.country or _country(order)
-            yield Posting(shop, told.at, currency, country, 0, lines)
+            own_currency, own_country = told.data.currency or currency, told.data.country or country
+            yield Posting(shop, told.at, own_currency, own_country, 0, lines)
 
 
 def _refund_lines(
@@ -384,9 +385,24 @@ async def upsert(transaction: Transaction, rows: Sequence[Any], _setting: Settin
     """
     if new := [row for row in rows if row[4]]:
         await transaction.copy_records_to_table("orders", records=new, columns=_COLUMNS)
-    if known := [row for row in rows if not row[4]]:
+    for known in by_size([row for row in rows if not row[4]]):
         await transaction.execute(_UPDATE, as_json(known))
     return []
+
+
+def by_size(rows: Sequence[Any], most: int = 16 * 1024 * 1024) -> Iterable[Sequence[Any]]:
+    """Rows in parts whose states have so many characters at most, or one row each: Postgres holds
+    up to 256 MB in one jsonb."""
+    part: list[Any] = []
+    size = 0
+    for row in rows:
+        size += len(row[3])
+        if part and size > most:
+            yield part
+            part, size = [], len(row[3])
+        part.append(row)
+    if part:
+        yield part
 
 
 _COLUMNS = ("shop", "order_id", "status", "state", "revision")

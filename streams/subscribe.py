@@ -37,9 +37,9 @@ from streams.codec import Fact, Refused
 from streams.dedupe import Seen, Window
 from streams.events import Event
 from streams.readback import log_ends, read_back
-from streams.topic_ids import topic_ids
-from streams.topics import key_of
-from streams.transport import Chunk
+from streams.topic_ids import described
+from streams.topics import key_of, partition_of
+from streams.transport import FRESH_SECONDS, Chunk
 
 logger = structlog.get_logger()
 
@@ -50,9 +50,10 @@ T = TypeVar("T")
 _RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _RELEASE_SECONDS = 8.0
 _WORTH_A_THREAD = 200
+_RECORD_BYTES = 4096  # a larger record counts as several, where their number is bounded
 _REBUILD = "to rebuild from the log as it is now, drop the read models' schema and start again"
-# The end of the log is known as of the last answer to a fetch, and one waits up to 1.5 s.
-_UNSEEN = timedelta(seconds=2)
+# What is received now may take as long to be appended as a producer is patient (see `Log`).
+_UNSEEN = timedelta(seconds=FRESH_SECONDS + 4.0)
 
 
 class Partition(NamedTuple):
@@ -172,6 +173,7 @@ class GroupReader(Generic[Prepared]):
         self._clock = clock
         self._seek = 0
         self._windows: dict[Partition, Window] = {}
+        self._partitions: Mapping[str, int] = {}  # of each topic
         self._applied: dict[Partition, int] = {}
         self._inbox = _Inbox(2 * commit_records)
         self._decoding = asyncio.Lock()
@@ -215,12 +217,15 @@ class GroupReader(Generic[Prepared]):
     async def _check(self, wanted: Mapping[Partition, TP]) -> Mapping[Partition, Progress]:
         if not wanted:
             return {}
-        ids = await topic_ids(self._bootstrap, {tp.topic for tp in wanted.values()})
+        topics = await described(self._bootstrap, {tp.topic for tp in wanted.values()})
+        self._partitions = {
+            name.removeprefix(self._prefix): topic.partitions for name, topic in topics.items()
+        }
         ends = await log_ends(self._bootstrap, list(wanted.values()))
-        known = {p: ids[tp.topic] for p, tp in wanted.items()}
+        known = {p: topics[tp.topic].id for p, tp in wanted.items()}
         progress = await self._persist(partial(self._store.progress, known))
         for partition, tp in wanted.items():
-            check_log(partition, progress[partition], ids[tp.topic], *ends[tp])
+            check_log(partition, progress[partition], topics[tp.topic].id, *ends[tp])
         self._windows = {
             p: kept
             if (kept := self._windows.get(p)) and kept.end == progress[p].next_offset
@@ -256,7 +261,9 @@ class GroupReader(Generic[Prepared]):
         """The body of the Faust agent. It never raises: that would ack what was not applied."""
         events: AsyncIterable[Any] = stream.noack().events()
         async for event in events:
-            await self._inbox.put(event, len(event.value.records))
+            records = event.value.records
+            weight = sum(len(record.value or b"") for record in records) // _RECORD_BYTES
+            await self._inbox.put(event, max(len(records), weight))
 
     async def apply(self, acknowledge: Callable[[Any], object]) -> None:
         """Applies what comes in, for ever. Raises what only a person can mend."""
@@ -303,7 +310,10 @@ class GroupReader(Generic[Prepared]):
         for chunk in chunks:
             if chunk.seek == seek:
                 records[self._partition(TP(chunk.topic, chunk.partition))].extend(chunk.records)
-        parts = [decode_part(p, records[p], self._windows[p]) for p in sorted(records)]
+        parts = [
+            decode_part(p, records[p], self._windows[p], self._partitions[p.topic])
+            for p in sorted(records)
+        ]
         return Batch(parts, seek)
 
     async def _commit(
@@ -369,7 +379,7 @@ _ASIDE = ThreadPoolExecutor(1, "aside")
 
 
 class _Inbox:
-    """Chunks that wait, bounded by how many records they hold."""
+    """Chunks that wait, bounded by how many records they hold (a large one counts as several)."""
 
     def __init__(self, most_records: int) -> None:
         self._most = most_records
@@ -435,8 +445,11 @@ def remember(records: Sequence[ConsumerRecord], window: Window) -> None:
     judge(records, ids, prints, window)
 
 
-def decode_part(partition: Partition, records: Sequence[ConsumerRecord], window: Window) -> Part:
-    """Facts, repeats and what is to be quarantined, of one partition's next records."""
+def decode_part(
+    partition: Partition, records: Sequence[ConsumerRecord], window: Window, partitions: int
+) -> Part:
+    """Facts, repeats and what is to be quarantined, of the next records of one of so many
+    partitions."""
     first, last = records[0].offset, records[-1].offset
     if last - first + 1 != len(records):
         raise LogChanged(f"{partition}: offsets {first} to {last} came with a gap among them")
@@ -448,7 +461,7 @@ def decode_part(partition: Partition, records: Sequence[ConsumerRecord], window:
         ids.append(number)
         prints.append(print_)
         events.append(event)
-        found.append(_fact(partition, record, event))
+        found.append(_fact(partition, record, event, partitions))
     facts: list[Fact] = []
     quarantined: list[Quarantined] = []
     repeated: list[int] = []
@@ -478,13 +491,20 @@ _REPEATED, _CONTRADICTED = int(Seen.REPEATED), int(Seen.CONTRADICTED)
 _OTHERWISE = Refused("id", "used before for an event that says something else")
 
 
-def _fact(partition: Partition, record: ConsumerRecord, event: Event | Refused) -> Fact | Refused:
+def _fact(
+    partition: Partition, record: ConsumerRecord, event: Event | Refused, partitions: int
+) -> Fact | Refused:
     """What a record says, or why it says nothing."""
     if isinstance(event, Refused):
         return event
     if record.key != key_of(event):
         return Refused("subject", "the record's key is not that of the event's subject")
     topic, number = partition
+    if partition_of(record.key, partitions) != number:
+        # Another producer's partitioner: its copy of a subject would live beside ours.
+        return Refused(
+            "subject", f"its key lives on partition {partition_of(record.key, partitions)}"
+        )
     try:
         return Fact(topic, number, record.offset, event, codec.decode_data(event, topic))
     except Refused as refused:

@@ -5,7 +5,7 @@ carry the ids are named after what they hold; the others are read to get past th
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from aiokafka.client import AIOKafkaClient
@@ -102,17 +102,29 @@ class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]
         return request_struct_class(self._topics, False, False, {})
 
 
-async def topic_ids(bootstrap: str, topics: Iterable[str]) -> Mapping[str, UUID]:
-    """The id of each topic. Raises a KafkaError where one is missing or Kafka is away."""
+class Described(NamedTuple):
+    """A topic as Kafka knows it."""
+
+    id: UUID
+    partitions: int
+
+
+async def described(bootstrap: str, topics: Iterable[str]) -> Mapping[str, Described]:
+    """Each topic. Raises a KafkaError where one is missing or Kafka is away."""
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
     try:
         answer: Any = await client.send(client.get_random_node(), _MetadataRequest(topics))
     finally:
         await client.close()
-    ids: dict[str, UUID] = {}
-    for error_code, name, topic_id, *_ in answer.topics:
+    found: dict[str, Described] = {}
+    for error_code, name, topic_id, _internal, partitions, *_ in answer.topics:
         if error_code:
             raise for_code(error_code)(name)
-        ids[name] = topic_id
-    return ids
+        found[name] = Described(topic_id, len(partitions))
+    return found
+
+
+async def topic_ids(bootstrap: str, topics: Iterable[str]) -> Mapping[str, UUID]:
+    """The id of each topic. Raises a KafkaError where one is missing or Kafka is away."""
+    return {name: topic.id for name, topic in (await described(bootstrap, topics)).items()}

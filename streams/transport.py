@@ -11,10 +11,11 @@ This leans on Faust's private API: `tests/integration/test_transport.py` holds i
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, ClassVar, Protocol, cast
 
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError
 from faust.transport.consumer import CONSUMER_FETCHING
 from faust.transport.drivers import aiokafka as driver
@@ -32,6 +33,21 @@ class Chunk(Struct, frozen=True, gc=False):
     partition: int
     records: Sequence[ConsumerRecord]
     seek: int
+
+
+# The end of the log is known as of the last answer to a fetch, which comes every half second: one
+# older than this tells nothing.
+FRESH_SECONDS = 2.0
+
+
+def fresh_highwater(consumer: AIOKafkaConsumer, tp: TP) -> int | None:
+    """The end of a partition; None where Kafka has not said so just now."""
+    partition = TopicPartition(tp.topic, tp.partition)
+    asked = consumer.last_poll_timestamp(partition)
+    if asked is None or asked / 1000 < time.time() - FRESH_SECONDS:
+        return None
+    end: int | None = consumer.highwater(partition)
+    return end
 
 
 class Reader(Protocol):
@@ -75,6 +91,10 @@ class ChunkConsumer(driver.Consumer):
             self._forget(tp)
             self._read_offset[tp] = offset
             self._committed_offset[tp] = offset or None
+
+    def fresh_highwater(self, tp: TP) -> int | None:
+        """The end of a partition; None where Kafka has not said so just now."""
+        return fresh_highwater(self._thread._ensure_consumer(), tp)
 
     async def on_partitions_revoked(self, revoked: Set[TP]) -> None:
         """Lets the reader end what it has under way before anyone else may begin."""

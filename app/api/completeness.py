@@ -68,6 +68,8 @@ class Figures:
             ) from e
 
     async def _until(self, group: str, wanted: Mapping[tuple[str, int], int], wait: float) -> None:
+        if await self._reached(group, wanted):
+            return
         try:
             async with asyncio.timeout(wait):
                 while not await self._reached(group, wanted):

@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ from projections.store import Prepared
 from streams.readback import ReadBackFailed
 from streams.subscribe import GroupReader, LogChanged, Transient
 from streams.topics import create_topics, partitions_of
-from streams.transport import Chunk
+from streams.transport import Chunk, fresh_highwater
 
 logger = structlog.get_logger()
 
@@ -185,7 +186,7 @@ async def _note_caught_up(reader: GroupReader[Prepared], consumer: AIOKafkaConsu
     while True:
         await asyncio.sleep(1.0)
         try:
-            await reader.note_caught_up(lambda tp: consumer.highwater(TopicPartition(*tp)))
+            await reader.note_caught_up(partial(fresh_highwater, consumer))
         except (Transient, KafkaError) as error:
             logger.warning("the watermark stays where it is", error=str(error))
 

@@ -87,7 +87,7 @@ async def logged(settings: Settings) -> dict[int, list[tuple[int, Event]]]:
     windows = {tp: Window(10_000) for tp in tps}
     found: dict[int, list[tuple[int, Event]]] = {tp.partition: [] for tp in tps}
     async for tp, records in read_back(settings.servers.kafka, spans):
-        read = decode_part(Partition("orders", tp.partition), records, windows[tp])
+        read = decode_part(Partition("orders", tp.partition), records, windows[tp], PARTITIONS)
         assert not read.quarantined
         found[tp.partition] += [(fact.offset, fact.event) for fact in read.facts]
     return found

@@ -33,7 +33,7 @@ from streams.events import Event
 from streams.log import Log
 from streams.readback import log_ends
 from streams.subscribe import GroupReader, LogChanged
-from streams.topics import create_topics
+from streams.topics import create_topics, key_of, partition_of
 from streams.transport import Chunk
 from tests.sales import booked, line, recount, said
 
@@ -275,6 +275,22 @@ async def test_what_is_no_event_is_kept_aside_with_its_reason_and_the_partition_
         "quarantined": 11,
     }
     assert await booked(pool) == recount(good)
+
+
+async def test_a_copy_that_another_partitioner_has_put_elsewhere_is_kept_aside(
+    settings: Settings, pool: Pool, log: Log
+) -> None:
+    [sale] = sales(1)
+    key = key_of(sale)
+    elsewhere = 1 - partition_of(key, PARTITIONS)
+    await append_raw(settings, [codec.encode(sale)], key, elsewhere)
+    await log.append([sale])
+    await read_all(settings, pool)
+    row = await pool.fetchrow("SELECT partition, field, reason FROM quarantine")
+    reason = f"its key lives on partition {1 - elsewhere}"
+    assert row is not None
+    assert tuple(row) == (elsewhere, "subject", reason)
+    assert await booked(pool) == recount([sale])
 
 
 async def test_nothing_of_a_batch_is_kept_aside_before_the_batch_is_applied(
