@@ -75,9 +75,9 @@ async def measure(servers: Servers, home: Path, rounds: int, count: int, tell: T
             whole[contender.name].values.append(from_start)
             tell(f"{contender.name}: {count / seconds:,.0f} events/s")
     note = (
-        f"{count:,} events of {size:.0f} B on {PARTITIONS} partitions, orders and revenue; of a past "
-        "month, so that Tillstream has no live figures to push. The loops insert by unnest, where "
-        "Tillstream copies in what is new."
+        f"{count:,} events of {size:.0f} B on {PARTITIONS} partitions, orders and revenue; of a "
+        "past month, so that Tillstream has no live figures to push. The loops insert by unnest, "
+        "where Tillstream copies in what is new."
     )
     by_rate, by_start = list(rates.values()), list(whole.values())
     return [

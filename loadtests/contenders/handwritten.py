@@ -1,8 +1,8 @@
 """`orders` and `revenue`, written by hand for one purpose: dicts, no validation.
 
 Every contender but Tillstream itself shares this, so that they differ only in how records reach it
-and how offsets are kept. It knows sales and refunds by line, which is all that the benchmark's events hold. Anything
-else of Tillstream's (other events, quarantine, live figures) is left out.
+and how offsets are kept. It knows sales and refunds by line, which is all that the benchmark's
+events hold. Anything else of Tillstream's (other events, quarantine, live figures) is left out.
 """
 
 from collections import defaultdict
