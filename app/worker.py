@@ -177,6 +177,8 @@ def tune() -> None:
     gc.freeze()
     gc.set_threshold(500_000, 20, 50)
     sys.setswitchinterval(0.001)
+    # Also for the thread in which Faust talks to Kafka, which makes a loop of its own.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 def run(settings: Settings, group: str) -> None:
