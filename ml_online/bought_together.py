@@ -36,6 +36,9 @@ MOST_TRENDING = 200
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
+_LATEST_HOURS = (
+    200 * 365 * 24
+)  # a number that doubles each week for longer is not fit to be written
 _FRACTION_BITS = 16
 # The lower bits of a packed number count orders, the upper add up their weights.
 _COUNT_BITS = 40
@@ -179,7 +182,7 @@ class BoughtTogether:
 @lru_cache(maxsize=4096)
 def _one(hours: int, half_life: timedelta) -> int:
     """One order of that hour: its weight, and a count of one."""
-    whole, rest = divmod(max(0, hours), half_life // _HOUR)
+    whole, rest = divmod(min(max(0, hours), _LATEST_HOURS), half_life // _HOUR)
     weight = round(2 ** (_FRACTION_BITS + rest / (half_life // _HOUR))) << whole
     return weight << _COUNT_BITS | 1
 

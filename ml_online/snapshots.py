@@ -79,7 +79,8 @@ def _compressed(models: Models, compress: "zlib._Compress") -> Iterator[bytes]:
 
 
 def restore(models: Models, snapshot: Snapshot, group: str, key: bytes) -> None:
-    """Goes on from a snapshot. Raises Refused, and then the models are as they were."""
+    """Goes on from a snapshot. Raises Refused; then the models are as they were, or at their
+    beginning."""
     if not hmac.compare_digest(snapshot.signature, _sign(key, snapshot.header, snapshot.body)):
         raise Refused("its signature is not right: it was changed, or signed with another key")
     header = msgspec.json.decode(snapshot.header, type=Header)
@@ -96,7 +97,11 @@ def restore(models: Models, snapshot: Snapshot, group: str, key: bytes) -> None:
     for name, offset in header.offsets.items():
         topic, _, number = name.rpartition(":")
         offsets[Partition(topic, int(number))] = offset
-    models.restore(zlib.decompress(snapshot.body).splitlines(), offsets, header.seq)
+    try:
+        models.restore(zlib.decompress(snapshot.body).splitlines(), offsets, header.seq)
+    except (ValueError, LookupError, TypeError, zlib.error, msgspec.MsgspecError) as error:
+        models.reset()
+        raise Refused(f"it cannot be read: {error!r}") from error
 
 
 def _said(header: Header) -> str:

@@ -150,6 +150,14 @@ def test_trending_is_found_without_looking_at_every_product(seed: int, limit: in
             assert [found.product_id for found in one.trending("main", limit)] == best[:limit]
 
 
+@pytest.mark.parametrize("year", [1970, 2026, 2999])
+def test_an_order_of_any_time_counts_and_can_be_saved(year: int) -> None:
+    at = datetime(year, 7, 1, tzinfo=UTC)
+    learner = again(learned(facts([order_event(1, ["a", "b"], at=at)])))
+    _, (one,) = learner.related("main", "a", 5)
+    assert (one.product_id, one.orders) == ("b", 1)
+
+
 def test_memory_is_bounded_and_what_is_forgotten_is_a_function_of_the_order_of_learning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

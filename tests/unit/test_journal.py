@@ -1,5 +1,6 @@
 """The journal's arithmetic, and snapshots that are believed only as they were written."""
 
+import zlib
 from typing import Any
 
 import pytest
@@ -106,6 +107,19 @@ def test_a_snapshot_of_another_key_group_place_or_code_is_refused(
     refused("sales_forecast", models=Models([Heard(newer, ["days"])]))
     monkeypatch.setattr(snapshots, "version", lambda _: "0.99.0")
     refused(r"River 0\.26")
+
+
+def test_a_signed_snapshot_that_cannot_be_read_is_refused_too() -> None:
+    snapshot = snapshots.take(some_models(), LEARNERS, KEY)
+    for content in (b"no compressed body", zlib.compress(b'["sales_forecast",["shop"]]')):
+        signature = snapshots._sign(KEY, snapshot.header, content)
+        models = Models(learners_of(LEARNERS))
+        fresh = models.digest()
+        with pytest.raises(Refused, match="cannot be read"):
+            snapshots.restore(
+                models, replace(snapshot, body=content, signature=signature), LEARNERS, KEY
+            )
+        assert models.digest() == fresh
 
 
 def test_a_learner_that_fails_names_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
