@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -12,7 +13,9 @@ from typing import Annotated
 
 import httpx2
 import typer
+from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from app.settings import DEMO_KEY, Servers, Settings, SettingsError
 from app.subscriptions import GROUPS
@@ -40,7 +43,7 @@ def up(ready_file: ReadyFile = None) -> None:
     from app.demo import banner
 
     async def during(api: str) -> None:
-        banner(talk, api, Settings())
+        banner(talk, api)
         await asyncio.Event().wait()
 
     _stack(ready_file, during)
@@ -433,7 +436,9 @@ def reset(
     from app.stack.home import reset as delete
 
     home = Settings().home
-    if not yes and sys.stdin.isatty():
+    if not yes and not sys.stdin.isatty():
+        raise Failed(f"this deletes everything under {home}: say `tillstream reset --yes`")
+    if not yes:
         typer.confirm(f"Delete everything under {home}?", abort=True)
     delete(home)
     talk.print(f"[green]✓[/] {home} is empty")
@@ -459,6 +464,18 @@ def main() -> None:
         cli()
     except (Failed, PartitionsDiffer, SettingsError, StackError) as error:
         talk.print(f"[red]✗[/] {error}")
+        sys.exit(1)
+    except ValidationError as error:
+        for wrong in error.errors(include_url=False):
+            name = "_".join(str(part) for part in wrong["loc"]).upper()
+            told = wrong.get("input")
+            talk.print(f"[red]✗[/] TILLSTREAM_{name}={escape(str(told))}: {escape(wrong['msg'])}")
+        sys.exit(1)
+    except (FileExistsError, NotADirectoryError, PermissionError, FileNotFoundError) as error:
+        talk.print(
+            f"[red]✗[/] {error.filename}: {error.strerror}. State is kept in TILLSTREAM_HOME "
+            f"({os.environ.get('TILLSTREAM_HOME', '.tillstream')}): a folder that can be written"
+        )
         sys.exit(1)
 
 

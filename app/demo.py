@@ -35,19 +35,13 @@ def ticks(console: Console) -> Progress:
     return Progress(step=step, note=lambda text: console.print(f"[dim]· {text}[/]"))
 
 
-def next_steps(api: str, settings: Settings) -> RenderableType:
+def next_steps(api: str) -> RenderableType:
     """What to try, ready to be pasted."""
-    key = next(iter(settings.write_keys))
-    event = (
-        """{"type":"OrderCompleted","data":{"order_id":"'$RANDOM'","currency":"EUR","""
-        """"country":"DE","products":[{"product_id":"mug","category":"kitchen","""
-        """"price":"9.90","quantity":2}]}}"""
-    )
     lines = (
         ("your shop, live", f"{api}/"),
         ("the API, to try out", f"{api}/docs"),
         ("sales by the hour", f"curl '{api}/v1/sales/revenue?grain=hour'"),
-        ("sell something", f"curl -H 'Authorization: Bearer {key}' {api}/v1/events -d '{event}'"),
+        ("sell something", ".venv/bin/tillstream trigger order.completed --country DE"),
         ("the live feed", f"curl -N '{api}/v1/live/revenue?day=today&dimension=total'"),
         ("is all well?", ".venv/bin/tillstream doctor"),
     )
@@ -57,16 +51,16 @@ def next_steps(api: str, settings: Settings) -> RenderableType:
     return grid
 
 
-def banner(console: Console, api: str, settings: Settings) -> None:
+def banner(console: Console, api: str) -> None:
     """Everything is up: what to try next."""
     console.print()
-    console.print(next_steps(api, settings))
+    console.print(next_steps(api))
     console.print("\n[dim]Ctrl-C stops it all; what it knows is kept.[/]")
 
 
 async def show(settings: Settings, api: str, console: Console) -> None:
     """Events a second, lag and today's revenue, until cancelled."""
-    banner(console, api, settings)
+    banner(console, api)
     clock = ShopClock(settings.timezone)
     async with (
         reading_status(settings) as status,

@@ -45,7 +45,8 @@ async def _groups(settings: Settings, console: Console) -> list[str]:
         return [f"how far the readers are cannot be told: {error!r}"]
     console.print(_readers(groups, readers))
     problems = [
-        f"{name}: nobody reads; start `tillstream {_reader(name)}`"
+        f"{name}: nobody reads. After a crash this lasts up to ten seconds; if it stays so, start "
+        f"`tillstream {_reader(name)}`"
         for name, count in readers.items()
         if not count
     ]

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     redis: str | None = Field(None, description="a URL; unset: the embedded Redis")
 
     api_host: str = "127.0.0.1"
-    api_port: int = Field(8700, description="the first port to try")
+    api_port: int = Field(8700, ge=0, le=65_535, description="the first port to try")
     write_keys: Annotated[dict[str, str], NoDecode] = Field(
         {DEMO_KEY: "main"}, description="who may send events: `key:shop,key:shop`"
     )

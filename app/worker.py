@@ -59,7 +59,7 @@ def faust_app(settings: Settings, group: str) -> faust.App:
         broker_max_poll_records=2500,
         consumer_max_fetch_size=4 * 1024 * 1024,
         broker_commit_interval=1.0,
-        broker_session_timeout=20,
+        broker_session_timeout=10,  # so long a killed member keeps its partitions
         broker_request_timeout=120,  # within it a seek reads back the dedupe windows
         broker_heartbeat_interval=3,
         broker_rebalance_timeout=20,

@@ -104,6 +104,8 @@ def parse_positions(group: str, positions: Sequence[str]) -> dict[tuple[str, int
     for text in ",".join(positions).split(",") if positions else ():
         try:
             topic, partition, offset = Position.parse(text.strip())
+            if partition < 0 or offset < 0:
+                raise ValueError(text)
         except ValueError:
             raise Problem(
                 422,

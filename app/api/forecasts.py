@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.api.completeness import MinPosition, Wait, parse_positions
+from app.api.problems import known_parameters
 from app.learner.client import Asked, LearnerClient
 from app.subscriptions import LEARNERS
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(known_parameters)])
 
 _NO_NUL = r"^[^\x00]*$"
 Shop = Annotated[str, Query(max_length=128, pattern=_NO_NUL)]
@@ -94,7 +95,7 @@ async def forecasts_scores(
 
 
 @router.get(
-    "/v1/products/{product_id}/bought-together",
+    "/v1/products/{product_id:path}/bought-together",
     operation_id="products_bought_together",
     tags=["forecasts"],
     responses=_AWAY,

@@ -112,7 +112,8 @@ class Intake:
                 rejected,
             )
         if not events:
-            raise Problem(422, "invalid_events", "no event of the batch is valid", rejected)
+            what = "no event of the batch is valid" if rejected else "the batch is empty"
+            raise Problem(422, "invalid_events", what, rejected)
         positions = await self._append(events)
         accepted = [
             {"index": index, "id": event.id, "position": str(position)}

@@ -62,6 +62,18 @@ def answer(problem: Problem) -> Response:
     )
 
 
+async def known_parameters(request: Request) -> None:
+    """Refuses a query parameter that a route does not know: a figure with a misspelt filter would
+    be another figure. Raises Problem."""
+    route = request.scope["route"]
+    known = {field.alias for field in route.dependant.query_params}
+    if unknown := [name for name in request.query_params if name not in known]:
+        reason = f"unknown; there are {', '.join(sorted(known))}"
+        detail = f"{unknown[0]}: {reason}"
+        errors = [{"field": name, "reason": reason} for name in unknown]
+        raise Problem(422, "invalid", detail, errors)
+
+
 def install(app: FastAPI) -> None:
     """Makes every error of an app a problem."""
 

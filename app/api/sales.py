@@ -3,16 +3,16 @@
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
 
 from app.api.completeness import CompleteTo, Figures, MinPosition, Wait
-from app.api.problems import Problem
+from app.api.problems import Problem, known_parameters
 from projections import best_sellers, days, orders, revenue
 from projections.clock import ShopClock
 from streams.codec import EARLIEST_YEAR, LATEST_YEAR
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(known_parameters)])
 
 _NO_NUL = r"^[^\x00]*$"
 Shop = Annotated[str, Query(max_length=128, pattern=_NO_NUL)]
@@ -126,7 +126,7 @@ async def sales_top_products(
     return _answer(complete_to, shop=shop, by=by, rows=rows)
 
 
-@router.get("/v1/orders/{order_id}", operation_id="orders_get", tags=["orders"])
+@router.get("/v1/orders/{order_id:path}", operation_id="orders_get", tags=["orders"])
 async def orders_get(
     request: Request,
     order_id: Annotated[str, Path(max_length=128, pattern=_NO_NUL)],

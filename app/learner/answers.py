@@ -160,7 +160,10 @@ def one_series(
     )
     if not found:
         raise Problem(
-            404, "unknown_series", f"no closed day has a figure of {level} {key}".rstrip()
+            404,
+            "unknown_series",
+            f"no closed day has a figure of {level} {key}".rstrip()
+            + ": a forecast takes seven of them, and a day is closed an hour after its end",
         )
     if len(found) > 1:
         reason = f"one of {', '.join(one.currency for one in found)} is needed"

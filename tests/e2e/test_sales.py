@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -112,3 +113,27 @@ async def test_a_position_that_does_not_come_is_a_timeout_and_not_an_old_answer(
 async def test_an_order_nobody_spoke_of_is_not_found(service: Service, tag: str) -> None:
     async with service.client() as client:
         assert (await client.get(f"/v1/orders/{tag}")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/sales/revenue", "/v1/sales/top-products", "/v1/orders/o1"])
+async def test_a_misspelt_parameter_is_refused_by_name(service: Service, path: str) -> None:
+    async with service.client() as client:
+        answer = await client.get(path, params={"form": "2026-11-01", "shop": "main"})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["form"]
+
+
+async def test_an_order_is_found_whatever_its_id(service: Service, tag: str) -> None:
+    event = order(f"{tag}/1 #ä?")
+    async with service.client() as client:
+        position = (await client.post("/v1/events", json=event)).json()["position"]
+        answer = await client.get(
+            f"/v1/orders/{quote(f'{tag}/1 #ä?', safe='')}", params={"min_position": position}
+        )
+        reached = await client.get(
+            "/v1/sales/revenue", params={"min_position": position, "wait": 0}
+        )
+        wrong = await client.get("/v1/sales/revenue", params={"min_position": "orders:-1:-5"})
+    assert answer.json()["order_id"] == f"{tag}/1 #ä?"
+    assert reached.status_code == 200
+    assert wrong.status_code == 422
