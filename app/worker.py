@@ -105,7 +105,7 @@ class GroupWorker(faust.Worker):
         await create_topics(
             servers.kafka, settings.partitions, settings.prefix, settings.replication
         )
-        pool = await connect(servers.postgres, settings.schema_name)
+        pool = await connect(servers.postgres, settings.schema_name, by_key=True)
         clock = ShopClock(settings.timezone)
         self.store = self.open_store(pool, clock)
         generations = await self.store.register()

@@ -373,7 +373,7 @@ async def load(transaction: Transaction, facts: Sequence[Fact]) -> dict[Key, Ord
 
 _LOAD = """
     SELECT order_id, state FROM orders
-    WHERE shop = $1 AND order_id IN (SELECT jsonb_array_elements_text($2::jsonb))
+    WHERE shop = $1 AND order_id = ANY (ARRAY(SELECT jsonb_array_elements_text($2::jsonb)))
 """
 
 

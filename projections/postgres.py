@@ -12,8 +12,13 @@ class MigrationChanged(Exception):
     """A migration was edited after it had been applied here."""
 
 
-async def connect(dsn: str, schema: str, size: int = 4) -> "asyncpg.Pool[asyncpg.Record]":
+async def connect(
+    dsn: str, schema: str, size: int = 4, *, by_key: bool = False
+) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool whose connections see one schema first. Small statements: compiling them costs more.
+
+    `by_key` is for who reads and writes rows by their keys alone. A plan is kept from when a table
+    was still empty, and then that was to scan it; so it would be scanned for as long as it grows.
 
     Raises OSError or asyncpg.PostgresError where the server does not answer.
     """
@@ -27,6 +32,7 @@ async def connect(dsn: str, schema: str, size: int = 4) -> "asyncpg.Pool[asyncpg
             "search_path": f'"{schema}"',
             "application_name": "tillstream",
             "jit": "off",
+            "enable_seqscan": "off" if by_key else "on",
         },
     )
 
