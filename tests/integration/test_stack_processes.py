@@ -19,11 +19,12 @@ from app.stack.ports import claim, remembered_ports
 from app.stack.process import Child, Program, end_leftovers
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
-DEAF = [
-    sys.executable,
-    "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)",
-]
+DEAF = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
 UP = """
 import asyncio, json, sys
 from pathlib import Path
@@ -39,6 +40,15 @@ home, ready = map(Path, sys.argv[1:3])
 settings = Settings(home=home, kafka=None, postgres=None, redis=None)
 asyncio.run(up(settings, apps=apps, ready_file=ready))
 """
+
+
+@contextmanager
+def up_with_a_deaf_worker(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """An `up` whose worker does not hear SIGTERM any more."""
+    deaf = home.with_name("deaf")
+    with up_elsewhere(home, [sys.executable, "-c", DEAF, str(deaf)]) as up:
+        wait_for(deaf.exists, 30)
+        yield up
 
 
 @contextmanager
@@ -73,7 +83,7 @@ def all_gone(processes: list[psutil.Process]) -> bool:
 
 def test_ctrl_c_leaves_no_process_within_ten_seconds(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with up_elsewhere(home, DEAF) as up:
+    with up_with_a_deaf_worker(home) as up:
         started = family(up.pid)
         assert {"java", "postgres", "valkey-server"} <= {process.name() for process in started}
         up.send_signal(signal.SIGINT)
@@ -84,14 +94,14 @@ def test_ctrl_c_leaves_no_process_within_ten_seconds(tmp_path: Path) -> None:
 
 
 def test_a_second_ctrl_c_kills_at_once(tmp_path: Path) -> None:
-    with up_elsewhere(tmp_path / "home", DEAF) as up:
+    with up_with_a_deaf_worker(tmp_path / "home") as up:
         started = family(up.pid)
         up.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        wait_for(lambda: not (tmp_path / "ready.json").exists(), 3)
         assert up.poll() is None
         up.send_signal(signal.SIGINT)
         assert up.wait(2) == 0
-        assert wait_for(lambda: all_gone(started), 2) < 2
+        wait_for(lambda: all_gone(started), 2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of this death")
