@@ -14,7 +14,7 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from app.cli import cli
+from app.cli.terminal import cli
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]

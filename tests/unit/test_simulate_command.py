@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.cli import parse_rate
+from app.cli.send import parse_rate
 from app.settings import Settings, SettingsError, addresses_file
 from app.target import Target, running_api, target
 from loadtests.simulator.command import counted, last_day, table, verdict

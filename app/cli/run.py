@@ -1,0 +1,207 @@
+"""Commands that run something: the whole stack, or one process of it."""
+
+import asyncio
+import secrets
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import httpx2
+import typer
+
+from app.cli.terminal import Failed, cli, talk
+from app.settings import DEMO_KEY, Servers, Settings, SettingsError
+from app.subscriptions import GROUPS
+
+ReadyFile = Annotated[
+    Path | None, typer.Option(help="write the addresses here once everything answers")
+]
+
+
+@cli.command()
+def up(ready_file: ReadyFile = None) -> None:
+    """Start Kafka, Postgres, Redis, the API and the workers, and keep them up until Ctrl-C."""
+    from app.demo import banner
+
+    async def during(api: str) -> None:
+        banner(talk, api)
+        await asyncio.Event().wait()
+
+    _stack(ready_file, during)
+
+
+@cli.command()
+def demo(
+    rate: Annotated[float, typer.Option(min=0.1, help="events a second")] = 20.0,
+    seed: int = 7,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Like `up`, with a simulated shop and a live view of its sales."""
+    from app.demo import show
+    from loadtests.simulator import simulate as run
+
+    settings = Settings()
+
+    async def during(api: str) -> None:
+        key = _write_key(settings)
+        run_id = datetime.now(UTC).strftime("%m%d%H%M%S")
+        feed = asyncio.create_task(run(api, key, rate=rate, seed=seed, run_id=run_id))
+        view = asyncio.create_task(show(settings, api, talk))
+        try:
+            done, _ = await asyncio.wait({feed, view}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            feed.cancel()
+            view.cancel()
+            await asyncio.gather(feed, view, return_exceptions=True)
+
+    _stack(ready_file, during)
+
+
+def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) -> None:
+    from app.demo import ticks
+    from app.learner.client import asked
+    from app.stack.ports import claim
+    from app.stack.up import AppProcess, Stack
+    from app.stack.up import up as run
+
+    settings = Settings()
+    progress = ticks(talk)
+
+    async def prepare(servers: Servers) -> None:
+        from app.page.modules import prefetch_modules
+        from projections.postgres import migrate
+        from streams.topics import create_topics
+
+        await migrate(servers.postgres, settings.schema_name)
+        await asyncio.gather(
+            create_topics(
+                servers.kafka, settings.partitions, settings.prefix, settings.replication
+            ),
+            prefetch_modules(settings.home, progress.note),
+        )
+
+    def apps(servers: Servers) -> Sequence[AppProcess]:
+        found = settings.model_copy(update=vars_of(servers))
+        port = claim(settings.home, "api", settings.api_port)
+        api = f"http://{settings.api_host}:{port}"
+        command = (sys.executable, "-m", "app.cli")
+        return [
+            AppProcess(
+                "api", (*command, "api", "--port", str(port)), lambda: _answers(api), address=api
+            ),
+            *(
+                AppProcess(
+                    "worker" if group == GROUPS[0] else f"worker-{group}",
+                    (*command, "worker", "--group", group),
+                    lambda group=group: _reads(found, group),  # type: ignore[misc]
+                )
+                for group in GROUPS
+            ),
+            AppProcess("learner", (*command, "learner"), lambda: asked(found, "/health")),
+        ]
+
+    async def shown(stack: Stack) -> None:
+        await during(stack.addresses["api"])
+
+    stopped = asyncio.run(
+        run(
+            settings,
+            prepare=prepare,
+            apps=apps,
+            ready_file=ready_file,
+            progress=progress,
+            during=shown,
+        )
+    )
+    if stopped is not None:
+        talk.print("[green]✓[/] stopped; what it knows is kept in", str(settings.home))
+        raise typer.Exit(0 if stopped is signal.SIGINT else 128 + stopped)
+
+
+def vars_of(servers: Servers) -> dict[str, str]:
+    """Addresses as settings."""
+    return {"kafka": servers.kafka, "postgres": servers.postgres, "redis": servers.redis}
+
+
+async def _answers(api: str) -> None:
+    async with httpx2.AsyncClient() as client:
+        (await client.get(f"{api}/health/ready", timeout=2)).raise_for_status()
+
+
+async def _reads(settings: Settings, group: str) -> None:
+    from app.status import members
+
+    if not await members(settings, group):
+        raise ConnectionError(f"nobody reads for {group} yet")
+
+
+@cli.command()
+def api(
+    port: Annotated[int | None, typer.Option(help="TILLSTREAM_API_PORT if not given")] = None,
+) -> None:
+    """Serve the API alone."""
+    from app.api.server import serve
+
+    settings = Settings()
+    if DEMO_KEY in settings.write_keys and settings.api_host not in ("127.0.0.1", "localhost"):
+        raise SettingsError(
+            f"the write key {DEMO_KEY!r} is known to everyone: before you listen on "
+            f"{settings.api_host}, set TILLSTREAM_WRITE_KEYS=KEY:main (for example "
+            f"{secrets.token_urlsafe(16)}:main)"
+        )
+    serve(settings, port if port is not None else settings.api_port)
+
+
+@cli.command()
+def worker(
+    group: Annotated[str, typer.Option(help=f"one of {', '.join(GROUPS)}")] = GROUPS[0],
+) -> None:
+    """Keep one group's read models."""
+    from app.worker import run
+
+    if group not in GROUPS:
+        raise SettingsError(f"unknown group {group!r}; there are {', '.join(GROUPS)}")
+    run(Settings(), group)
+
+
+@cli.command()
+def learner(
+    digest: Annotated[
+        bool, typer.Option("--digest", help="print what tells the running one's models apart")
+    ] = False,
+) -> None:
+    """Learn from the log, and answer the API's questions for what comes next."""
+    from app.learner import process
+    from app.learner.client import asked
+
+    settings = Settings()
+    if digest:
+        found = asyncio.run(asked(settings, "/digest"))
+        typer.echo(f"{found['digest']} {found['seq']}")
+    else:
+        process.run(settings)
+
+
+def _write_key(settings: Settings) -> str:
+    return next(iter(settings.write_keys))
+
+
+@cli.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Delete all that the local servers keep."""
+    from app.stack.home import reset as delete
+
+    home = Settings().home
+    if not yes and not sys.stdin.isatty():
+        raise Failed(f"this deletes everything under {home}: say `tillstream reset --yes`")
+    if not yes:
+        typer.confirm(f"Delete everything under {home}?", abort=True)
+    delete(home)
+    talk.print(f"[green]✓[/] {home} is empty")
