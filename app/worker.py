@@ -64,6 +64,7 @@ def faust_app(settings: Settings, group: str) -> faust.App:
         broker_heartbeat_interval=3,
         broker_rebalance_timeout=20,
         broker_max_poll_interval=300,
+        consumer_metadata_max_age_ms=30_000,
         consumer_auto_offset_reset="none",
         processing_guarantee="at_least_once",
     )

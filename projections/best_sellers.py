@@ -12,7 +12,8 @@ from projections.read_model import (
     Row,
     Setting,
     Transaction,
-    as_json,
+    Write,
+    write_alone,
 )
 from streams import money
 
@@ -53,57 +54,55 @@ def fold(changes: Sequence[Posting], _known: Mapping[Any, Any], setting: Setting
     )
 
 
-_UPSERT = """
-    WITH changed AS (
-        INSERT INTO best_sellers AS known (
-            shop, day, product, currency, name,
-            gross, discounts, refunds, orders, units, refunded_units, revision
-        )
-        SELECT
-            row->>0, (row->>1)::date, row->>2, row->>3, row->>4,
-            (row->5)::numeric * 0.0001, (row->6)::numeric * 0.0001, (row->7)::numeric * 0.0001,
-            (row->8)::bigint, (row->9)::bigint, (row->10)::bigint, 1
-        FROM jsonb_array_elements($1::jsonb) AS row
-        ON CONFLICT (shop, day, product, currency) DO UPDATE SET
-            name = greatest(known.name COLLATE "C", excluded.name COLLATE "C"),
-            gross = known.gross + excluded.gross,
-            discounts = known.discounts + excluded.discounts,
-            refunds = known.refunds + excluded.refunds,
-            orders = known.orders + excluded.orders,
-            units = known.units + excluded.units,
-            refunded_units = known.refunded_units + excluded.refunded_units,
-            revision = known.revision + 1
-        RETURNING known.*
+_WRITE = """
+    INSERT INTO best_sellers AS known (
+        shop, day, product, currency, name,
+        gross, discounts, refunds, orders, units, refunded_units, revision
     )
-    SELECT * FROM changed WHERE day >= $2
+    SELECT
+        row->>0, (row->>1)::date, row->>2, row->>3, row->>4,
+        (row->5)::numeric * 0.0001, (row->6)::numeric * 0.0001, (row->7)::numeric * 0.0001,
+        (row->8)::bigint, (row->9)::bigint, (row->10)::bigint, 1
+    FROM {rows} AS row
+    ON CONFLICT (shop, day, product, currency) DO UPDATE SET
+        name = greatest(known.name COLLATE "C", excluded.name COLLATE "C"),
+        gross = known.gross + excluded.gross,
+        discounts = known.discounts + excluded.discounts,
+        refunds = known.refunds + excluded.refunds,
+        orders = known.orders + excluded.orders,
+        units = known.units + excluded.units,
+        refunded_units = known.refunded_units + excluded.refunded_units,
+        revision = known.revision + 1
+    RETURNING known.*
 """
 
 
 async def upsert(transaction: Transaction, rows: Sequence[Any], setting: Setting) -> list[Figure]:
     """Adds to the rows; those that are live come back as figures with their new values."""
-    live_day = setting.clock.day(setting.clock.hour(setting.live_since))
-    changed = await transaction.fetch(_UPSERT, as_json(rows), live_day)
-    return [_figure(row) for row in changed]
+    return await write_alone(transaction, WRITE, rows, setting)
 
 
 async def live(transaction: Transaction, setting: Setting) -> list[Figure]:
     """Every figure that is live, to fill Redis with."""
     rows = await transaction.fetch(
         "SELECT * FROM best_sellers WHERE day >= $1 ORDER BY shop, day, product, currency",
-        setting.clock.day(setting.clock.hour(setting.live_since)),
+        setting.live_day,
     )
-    return [_figure(row) for row in rows]
+    return [_figure(row, setting) for row in rows]
 
 
-BEST_SELLERS = ReadModel("best_sellers", version=1, fold=fold, upsert=upsert, live=live)
-
-
-def _figure(row: Row) -> Figure:
+def _figure(row: Row, _setting: Setting) -> Figure:
     day = row["day"].isoformat()
     value = {"day": day, "product": row["product"], "currency": row["currency"]}
     key = "|".join((day, row["product"], row["currency"]))
     value |= _measures(row)
     return Figure("best_sellers", row["shop"], day, key, value, row["revision"])
+
+
+WRITE = Write(_WRITE, live="day >= live.first_day", figure=_figure)
+BEST_SELLERS = ReadModel(
+    "best_sellers", version=1, fold=fold, upsert=upsert, write=WRITE, live=live
+)
 
 
 def _measures(row: Row) -> dict[str, Any]:

@@ -50,3 +50,11 @@ class ShopClock:
 def instant(hour: int) -> datetime:
     """When an hour begins."""
     return datetime.fromtimestamp(hour, UTC)
+
+
+def moment(timestamp_ms: int) -> datetime:
+    """A record's timestamp; 1970 where whoever wrote it set one that is none."""
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)

@@ -9,7 +9,16 @@ from datetime import date
 from typing import Any
 
 from projections.orders import Posting
-from projections.read_model import Figure, Folded, ReadModel, Row, Setting, Transaction
+from projections.read_model import (
+    Figure,
+    Folded,
+    ReadModel,
+    Row,
+    Setting,
+    Transaction,
+    Write,
+    write_alone,
+)
 from streams import money
 
 LEVELS = ("total", "category")  # dimensions of `revenue`; to tell of one more is one more word
@@ -21,20 +30,20 @@ def fold(changes: Sequence[Posting], _known: Mapping[Any, Any], setting: Setting
     return Folded(sorted({(change.shop, day_of(hour_of(change.at))) for change in changes}))
 
 
-async def upsert(transaction: Transaction, rows: Sequence[Any], _setting: Setting) -> list[Figure]:
+async def upsert(transaction: Transaction, rows: Sequence[Any], setting: Setting) -> list[Figure]:
     """Takes note of them, so that no one can take away the note without having seen it."""
-    await transaction.execute(_UPSERT, *map(list, zip(*rows, strict=True)))
-    return []
+    return await write_alone(transaction, WRITE, rows, setting)
 
 
-_UPSERT = """
+_WRITE = """
     INSERT INTO day_changes AS known (shop, day, first_at, last_at, change)
-    SELECT shop, day, now(), now(), pg_current_xact_id()::text::bigint
-    FROM unnest($1::text[], $2::date[]) AS new (shop, day)
+    SELECT row->>0, (row->>1)::date, now(), now(), pg_current_xact_id()::text::bigint
+    FROM {rows} AS row
     ON CONFLICT (shop, day) DO UPDATE SET last_at = excluded.last_at, change = excluded.change
 """
 
-DAY_CHANGES = ReadModel("day_changes", version=1, fold=fold, upsert=upsert)
+WRITE = Write(_WRITE)
+DAY_CHANGES = ReadModel("day_changes", version=1, fold=fold, upsert=upsert, write=WRITE)
 
 
 async def note_complete(transaction: Transaction, shop: str) -> None:

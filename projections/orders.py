@@ -19,6 +19,7 @@ from projections.read_model import (
     ReadModel,
     Setting,
     Transaction,
+    Write,
     as_json,
 )
 from streams import money
@@ -412,7 +413,16 @@ _UPDATE = """
     WHERE shop = row->>0 AND order_id = row->>1
 """
 
-ORDERS = ReadModel("orders", version=1, fold=fold, upsert=upsert, load=load)
+
+# The same for a few, whether they are known or not.
+_WRITE = """
+    INSERT INTO orders AS known (shop, order_id, status, state, revision)
+    SELECT row->>0, row->>1, row->>2, (row->>3)::json, 1 FROM {rows} AS row
+    ON CONFLICT (shop, order_id) DO UPDATE SET
+        status = excluded.status, state = excluded.state, revision = known.revision + 1
+"""
+
+ORDERS = ReadModel("orders", version=1, fold=fold, upsert=upsert, write=Write(_WRITE), load=load)
 
 
 # The query.

@@ -1,7 +1,7 @@
 """What a read model is: a name, a version, what it reads, and a projection into its table."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
@@ -29,6 +29,11 @@ class Setting(NamedTuple):
     clock: ShopClock
     live_since: datetime
 
+    @property
+    def live_day(self) -> date:
+        """The first of the shop's days that are live."""
+        return self.clock.day(self.clock.hour(self.live_since))
+
 
 class Figure(NamedTuple):
     """A live figure's absolute value. Of two with one key, the one of the higher revision holds."""
@@ -50,17 +55,31 @@ class Folded(NamedTuple):
     states: Mapping[Any, Any] = {}
 
 
+class Write(NamedTuple):
+    """How a read model's rows are written by SQL that can stand alone, or beside that of others.
+
+    `sql` takes them, one jsonb array each, from `{rows}`. Where it returns `known.*`, those of
+    which `live` holds become figures; `live` may compare with `live.since` and `live.first_day`.
+    """
+
+    sql: str
+    live: str | None = None
+    figure: "Callable[[Row, Setting], Figure] | None" = None
+
+
 class ReadModel(Struct, frozen=True):
     """One table and how it is kept.
 
     `fold` is pure: input, the states known before (by `load`, where there is one), the setting.
-    `upsert` writes its rows and returns the live figures that changed. `live` reads all of them.
+    `upsert` writes its rows and returns the live figures that changed. `write` says how to do the
+    same for a few rows in one statement with those of others. `live` reads all of them.
     """
 
     name: str
     version: int
     fold: Callable[[Sequence[Any], Mapping[Any, Any], Setting], Folded]
     upsert: Callable[[Transaction, Sequence[Any], Setting], Awaitable[Sequence[Figure]]]
+    write: Write
     load: Callable[[Transaction, Sequence[Any]], Awaitable[Mapping[Any, Any]]] | None = None
     live: Callable[[Transaction, Setting], Awaitable[Sequence[Figure]]] | None = None
 
@@ -77,6 +96,26 @@ def as_json(rows: Collection[Any]) -> str:
     """Rows as one jsonb parameter. asyncpg looks at every element of an array twice: of a batch's
     thousands of rows this takes a third of the time, and integers may be of any size."""
     return msgspec.json.encode(rows).decode()
+
+
+async def write_alone(
+    transaction: Transaction, write: Write, rows: Sequence[Any], setting: Setting
+) -> list[Figure]:
+    """Writes rows; those that are live come back as figures with their new values."""
+    sql = write.sql.replace("{rows}", "jsonb_array_elements($1::jsonb)")
+    if write.live is None or write.figure is None:
+        await transaction.execute(sql, as_json(rows))
+        return []
+    changed = await transaction.fetch(
+        f"""
+        WITH changed AS ({sql}), live AS (SELECT $2::timestamptz AS since, $3::date AS first_day)
+        SELECT changed.* FROM changed, live WHERE {write.live}
+        """,  # noqa: S608  (made of constants)
+        as_json(rows),
+        setting.live_since,
+        setting.live_day,
+    )
+    return [write.figure(row, setting) for row in changed]
 
 
 class FoldFailed(Exception):

@@ -17,7 +17,8 @@ from projections.read_model import (
     Row,
     Setting,
     Transaction,
-    as_json,
+    Write,
+    write_alone,
 )
 from streams import money
 
@@ -91,37 +92,33 @@ def _row(rows: Rows, key: str) -> list[int]:
     return row
 
 
-_UPSERT = """
-    WITH changed AS (
-        INSERT INTO revenue AS known (
-            shop, dimension, hour, key, currency,
-            gross, discounts, refunds, adjustments, orders, units, refunded_units, revision
-        )
-        SELECT
-            row->>0, row->>1, to_timestamp((row->2)::bigint), row->>3, row->>4,
-            (row->5)::numeric * 0.0001, (row->6)::numeric * 0.0001,
-            (row->7)::numeric * 0.0001, (row->8)::numeric * 0.0001,
-            (row->9)::bigint, (row->10)::bigint, (row->11)::bigint, 1
-        FROM jsonb_array_elements($1::jsonb) AS row
-        ON CONFLICT (shop, dimension, hour, key, currency) DO UPDATE SET
-            gross = known.gross + excluded.gross,
-            discounts = known.discounts + excluded.discounts,
-            refunds = known.refunds + excluded.refunds,
-            adjustments = known.adjustments + excluded.adjustments,
-            orders = known.orders + excluded.orders,
-            units = known.units + excluded.units,
-            refunded_units = known.refunded_units + excluded.refunded_units,
-            revision = known.revision + 1
-        RETURNING known.*
+_WRITE = """
+    INSERT INTO revenue AS known (
+        shop, dimension, hour, key, currency,
+        gross, discounts, refunds, adjustments, orders, units, refunded_units, revision
     )
-    SELECT * FROM changed WHERE hour >= $2
+    SELECT
+        row->>0, row->>1, to_timestamp((row->2)::bigint), row->>3, row->>4,
+        (row->5)::numeric * 0.0001, (row->6)::numeric * 0.0001,
+        (row->7)::numeric * 0.0001, (row->8)::numeric * 0.0001,
+        (row->9)::bigint, (row->10)::bigint, (row->11)::bigint, 1
+    FROM {rows} AS row
+    ON CONFLICT (shop, dimension, hour, key, currency) DO UPDATE SET
+        gross = known.gross + excluded.gross,
+        discounts = known.discounts + excluded.discounts,
+        refunds = known.refunds + excluded.refunds,
+        adjustments = known.adjustments + excluded.adjustments,
+        orders = known.orders + excluded.orders,
+        units = known.units + excluded.units,
+        refunded_units = known.refunded_units + excluded.refunded_units,
+        revision = known.revision + 1
+    RETURNING known.*
 """
 
 
 async def upsert(transaction: Transaction, rows: Sequence[Any], setting: Setting) -> list[Figure]:
     """Adds to the rows; those that are live come back as figures with their new values."""
-    changed = await transaction.fetch(_UPSERT, as_json(rows), setting.live_since)
-    return [_figure(row, setting.clock) for row in changed]
+    return await write_alone(transaction, WRITE, rows, setting)
 
 
 # The live figures.
@@ -129,18 +126,14 @@ async def upsert(transaction: Transaction, rows: Sequence[Any], setting: Setting
 
 async def live(transaction: Transaction, setting: Setting) -> list[Figure]:
     """Every figure that is live, to fill Redis with."""
-    return [
-        _figure(row, setting.clock) for row in await transaction.fetch(_LIVE, setting.live_since)
-    ]
+    return [_figure(row, setting) for row in await transaction.fetch(_LIVE, setting.live_since)]
 
 
 _LIVE = "SELECT * FROM revenue WHERE hour >= $1 ORDER BY shop, dimension, hour, key, currency"
 
-REVENUE = ReadModel("revenue", version=1, fold=fold, upsert=upsert, live=live)
 
-
-def _figure(row: Row, clock: ShopClock) -> Figure:
-    hour = row["hour"].astimezone(clock.zone)
+def _figure(row: Row, setting: Setting) -> Figure:
+    hour = row["hour"].astimezone(setting.clock.zone)
     value = {
         "dimension": row["dimension"],
         "key": row["key"],
@@ -151,6 +144,10 @@ def _figure(row: Row, clock: ShopClock) -> Figure:
     }
     key = "|".join((row["dimension"], row["hour"].isoformat(), row["key"], row["currency"]))
     return Figure("revenue", row["shop"], value["day"], key, value, row["revision"])
+
+
+WRITE = Write(_WRITE, live="hour >= live.since", figure=_figure)
+REVENUE = ReadModel("revenue", version=1, fold=fold, upsert=upsert, write=WRITE, live=live)
 
 
 def _measures(row: Row) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from projections.clock import ShopClock
+from projections import at_once
+from projections.clock import ShopClock, moment
 from projections.live import Publisher
 from projections.read_model import LIVE, Figure, Folded, Setting, Step, Transaction
 from streams.subscribe import Batch, Moved, Part, Partition, Progress, Transient, aside
@@ -167,19 +168,34 @@ class GroupStore:
             prepared.folded = (await self.prepare(prepared.batch)).folded
             prepared.ground = None
         parts = prepared.batch.parts
-        figures: list[Figure] = []
         try:
-            async with self._transaction() as transaction:
-                await self._advance(transaction, parts)
-                await self._keep_quarantined(transaction, parts)
-                for model, *_ in self._steps:
-                    if rows := prepared.folded[model.name].rows:
-                        figures += await model.upsert(transaction, rows, prepared.setting)
+            figures = await self._write(prepared)
         except Fenced:
             raise Moved(await self._next_offsets(parts)) from None
         prepared.applied, prepared.ground = True, None
         if self.publisher is not None:
             self.publisher.offer(figures)
+
+    async def _write(self, prepared: Prepared) -> Sequence[Figure]:
+        """One transaction; the live figures that it changes. Raises Fenced."""
+        parts, setting = prepared.batch.parts, prepared.setting
+        rows = {
+            model: rows for model, *_ in self._steps if (rows := prepared.folded[model.name].rows)
+        }
+        few = prepared.batch.records() <= at_once.MOST_RECORDS
+        if few and not any(part.quarantined for part in parts):
+            async with self._connection() as connection:
+                changed = await at_once.write(connection, self._group, parts, rows, setting)
+            if changed is None:
+                raise Fenced
+            return changed
+        figures: list[Figure] = []
+        async with self._transaction() as transaction:
+            await self._advance(transaction, parts)
+            await self._keep_quarantined(transaction, parts)
+            for model, its_rows in rows.items():
+                figures += await model.upsert(transaction, its_rows, setting)
+        return figures
 
     async def _advance(self, transaction: Transaction, parts: Sequence[Part]) -> None:
         """Moves the progress rows, which locks them, so that no one else can apply the same records
@@ -316,11 +332,3 @@ class GroupStore:
         again by itself, the caller comes back, and the progress rows tell."""
         async with self._connection() as connection, connection.transaction():
             yield connection
-
-
-def moment(timestamp_ms: int) -> datetime:
-    """A record's timestamp; 1970 where whoever wrote it set one that is none."""
-    try:
-        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(0, UTC)

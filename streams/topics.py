@@ -1,6 +1,7 @@
 """The topics, what they are keyed by, and which partition a key lives on."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 
 import xxhash
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -37,6 +38,9 @@ def partitions_of(topic: str, partitions: int) -> int:
     return 1 if topic in SINGLE else partitions
 
 
+_READABLE_SECONDS = 30.0
+
+
 class PartitionsDiffer(Exception):
     """A topic is there with another number of partitions: keys would be looked for elsewhere."""
 
@@ -48,9 +52,10 @@ async def create_topics(
     replication: int = 1,
     topics: Sequence[str] = TOPICS,
 ) -> None:
-    """Creates the topics that are not there yet; those that are, are left alone.
+    """Creates the topics that are not there yet; those that are, are left alone. Returns once they
+    can be read: a reader that comes too early would look again only after a while.
 
-    Raises PartitionsDiffer, or a KafkaError where Kafka does not create one.
+    Raises PartitionsDiffer, TimeoutError, or a KafkaError where Kafka does not create one.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
@@ -68,13 +73,25 @@ async def create_topics(
             for name, code, *_ in answer.topic_errors:
                 if code not in (0, TopicAlreadyExistsError.errno):  # another process was quicker
                     raise for_code(code)(f"topic {name} cannot be created")
-        for found in await admin.describe_topics([prefix + name for name in topics]):
-            count = len(found["partitions"])
-            wanted_count = partitions_of(found["topic"].removeprefix(prefix), partitions)
-            if count and count != wanted_count:
-                raise PartitionsDiffer(
-                    f"topic {found['topic']} has {count} partitions, not {wanted_count}: a key's "
-                    "partition is fixed for good; set TILLSTREAM_PARTITIONS to what it has"
-                )
+        async with asyncio.timeout(_READABLE_SECONDS):
+            while not (found := await _readable(admin, [prefix + name for name in topics])):
+                await asyncio.sleep(0.05)
     finally:
         await admin.close()
+    for name, count in found.items():
+        wanted_count = partitions_of(name.removeprefix(prefix), partitions)
+        if count != wanted_count:
+            raise PartitionsDiffer(
+                f"topic {name} has {count} partitions, not {wanted_count}: a key's partition is "
+                "fixed for good; set TILLSTREAM_PARTITIONS to what it has"
+            )
+
+
+async def _readable(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> Mapping[str, int]:
+    """How many partitions each has; nothing while one of them has none, or none to lead it."""
+    found = await admin.describe_topics(list(topics))
+    for topic in found:
+        led = [one["leader"] >= 0 and not one["error_code"] for one in topic["partitions"]]
+        if topic["error_code"] or not led or not all(led):
+            return {}
+    return {topic["topic"]: len(topic["partitions"]) for topic in found}

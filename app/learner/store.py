@@ -20,8 +20,8 @@ from ml_online.journal import Entry, Overtaken
 from ml_online.models import Models
 from ml_online.replay import facts_of
 from ml_online.snapshots import Refused, Snapshot
-from projections.clock import ShopClock
-from projections.store import Fenced, GroupStore, Prepared, moment
+from projections.clock import ShopClock, moment
+from projections.store import Fenced, GroupStore, Prepared
 from streams.codec import Fact
 from streams.subscribe import Batch, Partition, Progress
 

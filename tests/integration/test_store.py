@@ -250,7 +250,7 @@ async def test_a_batch_folded_again_does_not_build_on_the_one_after_it(
     sold = await store.prepare(batch(SOLD), placed)
     await lose_the_answer(pool, store, placed)
     with monkeypatch.context() as patched:
-        patched.setattr(store, "_advance", away)
+        patched.setattr(store, "_write", away)
         with pytest.raises(Transient):
             await store.commit(sold)
         cancelled = await store.prepare(batch(CANCELLED), sold)
