@@ -2,8 +2,8 @@
 
 A hash per shop, metric and day holds them for four days. After a commit come absolute values,
 never increments, each guarded in Lua by (generation, revision), so that a slow or a dead writer can
-never set a figure back. The same script appends what it took to a capped stream. A lost Redis is
-noticed by its missing epoch, and refilled.
+never set a figure back. The same script appends what it took to a capped stream, as one entry: what
+was committed together is seen together. A lost Redis is noticed by its missing epoch, and refilled.
 """
 
 import asyncio
@@ -20,21 +20,23 @@ from projections.read_model import Figure
 
 logger = structlog.get_logger()
 
-_STREAM_LENGTH = 20_000
-_MOST_AT_ONCE = 2_000
+MOST_ENTRIES = 2_000
+"""What the stream keeps at least; of a busy shop some ten seconds of changes."""
+_MOST_AT_ONCE = 200  # figures in one entry
 _WATCH_SECONDS = 2.0  # how often a quiet worker looks whether Redis still has its figures
 
-# KEYS: epoch, stream, then one hash per figure. ARGV: stream length, then per figure: field,
-# generation, revision, JSON. A figure is held as `generation revision JSON`.
+# KEYS: epoch, stream, then the hashes. ARGV: stream length; the figures in MessagePack, each as
+# (number of its hash, field, generation, revision, JSON). A figure is held as `generation revision
+# JSON`. What was taken of them is one entry of the stream: epoch and a JSON array.
 _PUBLISH = """
-    if redis.call('EXISTS', KEYS[1]) == 0 then
+    local epoch = redis.call('GET', KEYS[1])
+    if not epoch then
         return -1
     end
-    local changed = 0
-    for i = 3, #KEYS do
-        local a = (i - 3) * 4 + 2
-        local field, generation, revision = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
-        local held = redis.call('HGET', KEYS[i], field)
+    local taken = {}
+    for _, figure in ipairs(cmsgpack.unpack(ARGV[2])) do
+        local key, field, generation, revision, json = KEYS[figure[1] + 2], unpack(figure, 2)
+        local held = redis.call('HGET', key, field)
         local fresh = true
         if held then
             local g, r = string.match(held, '^(%d+) (%d+) ')
@@ -42,14 +44,19 @@ _PUBLISH = """
             fresh = generation > g or (generation == g and revision > r)
         end
         if fresh then
-            local prefix = ARGV[a + 1] .. ' ' .. ARGV[a + 2] .. ' '
-            redis.call('HSET', KEYS[i], field, prefix .. ARGV[a + 3])
-            redis.call('EXPIRE', KEYS[i], 345600)
-            redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'f', ARGV[a + 3])
-            changed = changed + 1
+            local value = string.format('%.0f %.0f %s', generation, revision, json)
+            redis.call('HSET', key, field, value)
+            taken[#taken + 1] = json
         end
     end
-    return changed
+    if #taken > 0 then
+        for i = 3, #KEYS do
+            redis.call('EXPIRE', KEYS[i], 345600)
+        end
+        local array = '[' .. table.concat(taken, ',') .. ']'
+        redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'epoch', epoch, 'figures', array)
+    end
+    return #taken
 """
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
@@ -86,14 +93,21 @@ class LiveFigures:
         if not figures and not await self._redis.exists(self.epoch_key):
             raise EpochLost
         for start in range(0, len(figures), _MOST_AT_ONCE):
-            part = figures[start : start + _MOST_AT_ONCE]
-            hashes = (self._hash(figure.shop, figure.metric, figure.day) for figure in part)
+            hashes: dict[str, int] = {}
+            part = [
+                (
+                    hashes.setdefault(
+                        self._hash(figure.shop, figure.metric, figure.day), len(hashes) + 1
+                    ),
+                    figure.key,
+                    self._generations.get(figure.metric, 1),
+                    figure.revision,
+                    encode(figure).decode(),
+                )
+                for figure in figures[start : start + _MOST_AT_ONCE]
+            ]
             keys = [self.epoch_key, self.stream, *hashes]
-            arguments: list[str | bytes | int] = [_STREAM_LENGTH]
-            for figure in part:
-                generation = self._generations.get(figure.metric, 1)
-                arguments += [figure.key, generation, figure.revision, encode(figure)]
-            if await self._publish(keys=keys, args=arguments) == -1:
+            if await self._publish(keys, [MOST_ENTRIES, msgspec.msgpack.encode(part)]) == -1:
                 raise EpochLost
 
     async def refill(self, figures: Sequence[Figure]) -> None:
@@ -160,7 +174,8 @@ class Publisher:
         """Sends, for ever."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _WATCH_SECONDS)
+                async with asyncio.timeout(_WATCH_SECONDS):
+                    await self._wake.wait()
             self._wake.clear()
             figures, self._waiting = list(self._waiting.values()), {}
             refill, self._refill = self._refill, False

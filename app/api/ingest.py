@@ -263,8 +263,11 @@ _EXAMPLE = {
 }
 
 
+PATH = "/v1/events"
+
+
 @router.post(
-    "/v1/events",
+    PATH,
     operation_id="events_append",
     status_code=202,
     summary="Append one event or a batch",

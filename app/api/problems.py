@@ -62,6 +62,12 @@ def answer(problem: Problem) -> Response:
     )
 
 
+def bug(error: Exception) -> Response:
+    """What nobody has thought of, as a response."""
+    logger.error("a request failed", exc_info=error)
+    return answer(Problem(500, "bug", "this is our fault, and was logged"))
+
+
 async def known_parameters(request: Request) -> None:
     """Refuses a query parameter that a route does not know: a figure with a misspelt filter would
     be another figure. Raises Problem."""
@@ -95,11 +101,10 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         return answer(Problem(error.status_code, "http", str(error.detail), headers=headers))
 
-    async def bug(_: Request, error: Exception) -> Response:
-        logger.error("a request failed", exc_info=error)
-        return answer(Problem(500, "bug", "this is our fault, and was logged"))
+    async def failed(_: Request, error: Exception) -> Response:
+        return bug(error)
 
-    app.add_exception_handler(Exception, bug)
+    app.add_exception_handler(Exception, failed)
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

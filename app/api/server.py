@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from app.api import forecasts, ingest, live, page, problems, sales
 from app.api.completeness import Figures
+from app.api.door import Door
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
 from app.settings import Settings
@@ -124,7 +125,7 @@ def serve(settings: Settings, port: int) -> None:
     """Runs the API until a signal ends it."""
     app = create_app(settings)
     config = uvicorn.Config(
-        app,
+        Door(app),
         host=settings.api_host,
         port=port,
         loop="uvloop",

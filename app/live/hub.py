@@ -17,13 +17,14 @@ from app.live import protocol
 from app.live.client import Client
 from app.live.protocol import Change, LiveFigure, Message, StreamId, Subscription, stream_id
 from projections.clock import ShopClock
-from projections.live import LiveFigures
+from projections.live import MOST_ENTRIES, LiveFigures
 from projections.read_model import LIVE
 from streams.codec import AHEAD
 
 logger = structlog.get_logger()
 
 _RETRY_SECONDS = 0.5
+_MOST_ENTRIES = MOST_ENTRIES // 2  # at once
 _BEGINNING = "0-0"
 
 
@@ -65,21 +66,32 @@ class Hub:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _read(self) -> None:
-        held: Any = await self._redis.get(self._live.epoch_key)
-        epoch = (held or b"").decode()
-        if epoch != self._epoch or not epoch:
-            self._epoch = epoch
+        if not self._epoch:
+            self._epoch = await self._held_epoch()
             self._last = await self._end()
-            if epoch:
+            if self._epoch:
                 self._renew()
         before = self._last
-        answer: Any = await self._redis.xread({self._live.stream: before}, count=5000, block=1000)
-        for _, entries in answer:
-            for found, fields in entries:
-                self._last = found.decode()
-                self._dispatch(protocol.change(self._last, fields))
-        if self._last != before != _BEGINNING and await self._trimmed(before):
+        answer: Any = await self._redis.xread(
+            {self._live.stream: before}, count=_MOST_ENTRIES, block=1000
+        )
+        entries = answer[0][1] if answer else []
+        for found, fields in entries:
+            if fields[b"epoch"].decode() != self._epoch:
+                self._epoch = ""  # Redis was lost meanwhile: begin anew
+                return
+            self._last = found.decode()
+            for change in protocol.changes(self._last, fields):
+                self._dispatch(change)
+        if not entries and await self._held_epoch() != self._epoch:
+            self._epoch = ""
+        # Fewer would have been cut only behind what the stream keeps, which is more than this.
+        if len(entries) == _MOST_ENTRIES and before != _BEGINNING and await self._trimmed(before):
             self._renew()
+
+    async def _held_epoch(self) -> str:
+        held: Any = await self._redis.get(self._live.epoch_key)
+        return (held or b"").decode()
 
     async def _trimmed(self, before: str) -> bool:
         """Whether the stream has been cut behind where we were: entries may be gone unread."""
@@ -139,7 +151,11 @@ class Hub:
             or (first and after < stream_id(first[0][0].decode()))
         ):
             return None
-        changes = [protocol.change(found.decode(), fields) for found, fields in entries]
+        changes = [
+            change
+            for found, fields in entries
+            for change in protocol.changes(found.decode(), fields)
+        ]
         latest = {c.figure.id: c for c in changes if subscription.wants(c.figure)}
         last_id = changes[-1].stream_id if changes else after
         return _delta(subscription.id, epoch, last_id, list(latest.values())), last_id

@@ -43,7 +43,8 @@ class LiveFigure(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """One entry of the stream: where it stands, what it is about, its bytes as clients get them."""
+    """A figure that has changed: in which entry of the stream, what it is, and its bytes as clients
+    get them."""
 
     stream_id: StreamId
     figure: LiveFigure
@@ -60,7 +61,8 @@ class Message(NamedTuple):
 
 
 _subscribes = msgspec.json.Decoder(Subscribe)
-_figures = msgspec.json.Decoder(LiveFigure)
+_figure = msgspec.json.Decoder(LiveFigure)
+_array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def parse(text: str | bytes) -> Subscribe:
@@ -109,9 +111,11 @@ def stream_id(text: str) -> StreamId:
     return int(milliseconds), int(number or 0)
 
 
-def change(found: str, fields: Mapping[bytes, bytes]) -> Change:
+def changes(found: str, fields: Mapping[bytes, bytes]) -> list[Change]:
     """An entry of the stream, decoded once for all clients."""
-    return Change(stream_id(found), _figures.decode(fields[b"f"]), fields[b"f"])
+    at = stream_id(found)
+    encoded = _array.decode(fields[b"figures"])
+    return [Change(at, _figure.decode(figure), bytes(figure)) for figure in encoded]
 
 
 def figures_message(kind: str, name: str, revision: str, figures: Sequence[bytes]) -> Message:

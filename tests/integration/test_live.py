@@ -50,7 +50,7 @@ async def held(live: LiveFigures, shop: str = "main", metric: str = "revenue") -
 async def pushed(redis: Redis, live: LiveFigures, after: str = "-") -> list[dict[str, Any]]:
     """What stands in the stream of changes, behind a revision."""
     entries: Any = await redis.xrange(live.stream, min=after if after == "-" else f"({after}")
-    return [msgspec.json.decode(entry[b"f"]) for _, entry in entries]
+    return [one for _, entry in entries for one in msgspec.json.decode(entry[b"figures"])]
 
 
 async def test_a_figure_takes_a_newer_value_and_never_an_older(
