@@ -52,8 +52,10 @@ _RELEASE_SECONDS = 8.0
 _WORTH_A_THREAD = 200
 _RECORD_BYTES = 4096  # a larger record counts as several, where their number is bounded
 _REBUILD = "to rebuild from the log as it is now, drop the read models' schema and start again"
-# What is received now may take as long to be appended as a producer is patient (see `Log`).
-_UNSEEN = timedelta(seconds=FRESH_SECONDS + 4.0)
+# What is received now may take as long to be appended as a producer is patient (see `Log`): so long
+# a later record of a partition may bear an earlier time.
+_APPEND_SECONDS = 4.0
+_UNSEEN = timedelta(seconds=FRESH_SECONDS + _APPEND_SECONDS)
 
 
 class Partition(NamedTuple):
@@ -483,7 +485,7 @@ def decode_part(
         quarantined=quarantined,
         repeated=repeated,
         last_digest=digest(records[-1]),
-        until_ms=records[-1].timestamp,
+        until_ms=records[-1].timestamp - int(_APPEND_SECONDS * 1000),
     )
 
 

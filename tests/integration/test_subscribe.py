@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from app.settings import Settings
 from app.stack.up import running
 from app.subscriptions import steps_of
+from projections import at_once
 from projections.clock import ShopClock
 from projections.postgres import connect, migrate
 from projections.store import GroupStore
@@ -578,6 +579,10 @@ async def test_what_waits_for_a_slow_store_is_bounded(
 # The store fails.
 
 
+# What goes over a wire where a batch is committed: one by one, or at once with where its parts are.
+COMMITS = (b"COMMIT", b'[["orders",')
+
+
 class Wire:
     """A wire to Postgres that can be cut: between a COMMIT and its arrival, or its answer."""
 
@@ -624,7 +629,7 @@ class Wire:
     ) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
             while data := await source.read(65_536):
-                how = self.cut() if outward and b"COMMIT" in data else ""
+                how = self.cut() if outward and any(sign in data for sign in COMMITS) else ""
                 if how != "before":
                     target.write(data)
                     await target.drain()
@@ -637,10 +642,17 @@ class Wire:
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("at_most", [0, at_once.MOST_RECORDS], ids=["one by one", "at once"])
 async def test_a_commit_whose_answer_is_lost_is_applied_once(
-    settings: Settings, pool: Pool, log: Log, how: str
+    settings: Settings,
+    pool: Pool,
+    log: Log,
+    how: str,
+    at_most: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every third commit's wire is cut, before Postgres hears of it or before we hear of it."""
+    monkeypatch.setattr(at_once, "MOST_RECORDS", at_most)
     events = sales(500, orders=8)
     await log.append([*events, *events[100:200]])
     wire, commits = Wire(settings.servers.postgres), iter(range(10_000))
