@@ -129,6 +129,7 @@ def serve(settings: Settings, port: int) -> None:
         host=settings.api_host,
         port=port,
         loop="uvloop",
+        http="httptools",
         log_level="warning",
         ws_per_message_deflate=False,
         ws_max_size=live.MOST_FRAME_BYTES,
