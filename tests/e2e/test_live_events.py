@@ -175,10 +175,10 @@ async def test_a_stream_ends_whole_when_the_server_stops(api: tuple[str, Any]) -
             lines = response.aiter_lines()
             assert await anext(lines)
             process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(20):
                 async for _ in lines:  # raises where the last chunk is missing
                     pass
-    assert await asyncio.to_thread(process.wait, 5) in (0, -signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 20) in (0, -signal.SIGTERM)
 
 
 async def test_websockets_are_told_to_come_again_when_the_server_stops(
@@ -188,7 +188,7 @@ async def test_websockets_are_told_to_come_again_when_the_server_stops(
     async with connect(address.replace("http", "ws") + "/v1/live") as socket:
         process.send_signal(signal.SIGTERM)
         with pytest.raises(ConnectionClosed) as closed:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(20):
                 await socket.recv()
     assert closed.value.rcvd
     assert closed.value.rcvd.code == 1012

@@ -239,7 +239,7 @@ async def test_a_server_that_was_away_is_caught_up_with(
     await becomes(live, {"a": 1})
     table.failing = failing
     publisher.ask_refill()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while table.failing:
             await asyncio.sleep(0.01)
     table.commit(publisher, figure("a", 2))
@@ -265,6 +265,6 @@ async def test_a_redis_that_refuses_is_refilled_when_it_takes_again(
     with monkeypatch.context() as patched:
         patched.setattr(live, "publish", refuse)
         table.commit(publisher, figure("a", 2))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await refused.wait()
     await becomes(live, {"a": 2})

@@ -444,6 +444,6 @@ async def test_a_reader_that_takes_too_long_to_read_on_ends_the_worker(
                 one.app.conf.broker_request_timeout = 0.5  # not before: it must join unhurried
             one.positions.may_resume.clear()
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(one.consumer.perform_seek(), 5)
+                await asyncio.wait_for(one.consumer.perform_seek(), 20)
             await until(lambda: one.app.crashed)
     assert one.app.crashed
