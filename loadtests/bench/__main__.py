@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 from app.stack.up import servers as embedded
-from loadtests.bench import catch_up, ingest, latency, learning, replay
+from loadtests.bench import catch_up, held, ingest, latency, learning, replay
 from loadtests.bench.tables import Table, as_json, markdown, show
 
-QUESTIONS = ("catch-up", "latency", "ingest", "learning", "replay")
+QUESTIONS = ("catch-up", "latency", "ingest", "held", "learning", "replay")
 talk = Console(stderr=True, highlight=False)
 
 
@@ -60,6 +60,8 @@ async def measure(
             tables += await latency.measure(servers, home, rounds, tell)
         if "ingest" in wanted:
             tables += await ingest.measure(servers, home, rounds, tell)
+        if "held" in wanted:
+            tables += await held.measure(servers, home, rounds, tell)
         if "learning" in wanted:
             tables += await learning.measure(servers, home, rounds, events, tell)
         if "replay" in wanted and online_retail is not None:

@@ -38,8 +38,11 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def ours(servers: Servers, home: Path, *, worker: bool) -> AsyncIterator[Pipeline]:
-    """Our API and, if wanted, our worker with all read models, over topics of their own."""
+async def ours(
+    servers: Servers, home: Path, *, worker: bool, learner: bool = False
+) -> AsyncIterator[Pipeline]:
+    """Our API and, if wanted, our workers with all read models and the learner, over topics of
+    their own."""
     name, port = f"b{uuid4().hex[:8]}", free_port()
     environment = {
         "TILLSTREAM_HOME": str(home / name),
@@ -51,8 +54,9 @@ async def ours(servers: Servers, home: Path, *, worker: bool) -> AsyncIterator[P
     }
     await create_topics(servers.kafka, PARTITIONS, f"{name}-")
     command = (sys.executable, "-m", "app.cli")
-    commands = [(*command, "api", "--port", str(port))]
+    commands: list[tuple[str, ...]] = [(*command, "api", "--port", str(port))]
     commands += [(*command, "worker", "--group", group) for group in GROUPS] if worker else []
+    commands += [(*command, "learner")] if learner else []
     async with _all(commands, home, environment, port):
         yield Pipeline(port, "/v1/events", "/v1/live", f"{name}-orders", environment)
 
