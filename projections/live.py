@@ -7,6 +7,7 @@ noticed by its missing epoch, and refilled.
 """
 
 import asyncio
+import glob
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -52,6 +53,17 @@ _PUBLISH = """
     return changed
 """
 
+# KEYS: a hash of figures. ARGV: the least generation that holds. Says how many were taken out.
+_RETIRE = """
+    local gone, held = 0, redis.call('HGETALL', KEYS[1])
+    for i = 1, #held, 2 do
+        if tonumber(string.match(held[i + 1], '^(%d+) ')) < tonumber(ARGV[1]) then
+            gone = gone + redis.call('HDEL', KEYS[1], held[i])
+        end
+    end
+    return gone
+"""
+
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -75,6 +87,7 @@ class LiveFigures:
         self._prefix = f"{prefix}live:"
         self._generations = generations
         self._publish = redis.register_script(_PUBLISH)
+        self._retire = redis.register_script(_RETIRE)
         self.stream = f"{self._prefix}changes"
         self.epoch_key = f"{self._prefix}epoch"
 
@@ -91,7 +104,7 @@ class LiveFigures:
             keys = [self.epoch_key, self.stream, *hashes]
             arguments: list[str | bytes | int] = [_STREAM_LENGTH]
             for figure in part:
-                generation = self._generations.get(figure.metric, 1)
+                generation = figure.generation or self._generations.get(figure.metric, 1)
                 arguments += [figure.key, generation, figure.revision, encode(figure)]
             if await self._publish(keys=keys, args=arguments) == -1:
                 raise EpochLost
@@ -100,6 +113,16 @@ class LiveFigures:
         """Starts a new epoch where there is none, and sets all live figures from Postgres."""
         await self._redis.set(self.epoch_key, secrets.token_hex(8), nx=True)
         await self.publish(figures)
+
+    async def retire(self, generations: Mapping[str, int]) -> None:
+        """Takes out the figures of earlier generations, which a rebuilt table no longer has. If
+        there were any a new epoch begins: no change could tell of it. Raises RedisError."""
+        gone = 0
+        for metric, generation in generations.items():
+            async for key in self._redis.scan_iter(f"{glob.escape(self._prefix)}*:{metric}:*"):
+                gone += int(await self._retire(keys=[key], args=[generation]))
+        if gone:
+            await self._redis.set(self.epoch_key, secrets.token_hex(8), xx=True)
 
     async def snapshot(self, shop: str, metric: str, days: Sequence[str]) -> Snapshot:
         """A metric's figures, in one step with the revision they stand at. Raises EpochLost."""

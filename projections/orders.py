@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from projections.read_model import (
+    Contents,
     Figure,
     Folded,
     FoldFailed,
@@ -412,7 +413,11 @@ _UPDATE = """
     WHERE shop = row->>0 AND order_id = row->>1
 """
 
-ORDERS = ReadModel("orders", version=1, fold=fold, upsert=upsert, load=load)
+_CONTENTS = Contents(
+    ("shop", "order_id"), "SELECT shop, order_id, status, state::text AS state FROM orders"
+)
+
+ORDERS = ReadModel("orders", version=1, fold=fold, upsert=upsert, load=load, contents=_CONTENTS)
 
 
 # The query.

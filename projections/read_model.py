@@ -39,6 +39,7 @@ class Figure(NamedTuple):
     key: str
     value: dict[str, Any]
     revision: int
+    generation: int = 0  # of the table it is from; set by the store
 
 
 class Folded(NamedTuple):
@@ -50,11 +51,21 @@ class Folded(NamedTuple):
     states: Mapping[Any, Any] = {}
 
 
+class Contents(NamedTuple):
+    """What a table says, whatever way it came to say it: the columns of its key, and the query of
+    its rows. Revisions, and rows that are all zero, depend on how the log was cut into batches."""
+
+    key: Sequence[str]
+    rows: str
+
+
 class ReadModel(Struct, frozen=True):
-    """One table and how it is kept.
+    """One table, of the same name, and how it is kept.
 
     `fold` is pure: input, the states known before (by `load`, where there is one), the setting.
     `upsert` writes its rows and returns the live figures that changed. `live` reads all of them.
+    `contents` is what a rebuild must find again; without it, the rows are notes for someone who
+    takes them away, and a rebuild adds to those that are there.
     """
 
     name: str
@@ -63,6 +74,7 @@ class ReadModel(Struct, frozen=True):
     upsert: Callable[[Transaction, Sequence[Any], Setting], Awaitable[Sequence[Figure]]]
     load: Callable[[Transaction, Sequence[Any]], Awaitable[Mapping[Any, Any]]] | None = None
     live: Callable[[Transaction, Setting], Awaitable[Sequence[Figure]]] | None = None
+    contents: Contents | None = None
 
 
 class Step(NamedTuple):
@@ -71,6 +83,13 @@ class Step(NamedTuple):
     model: ReadModel
     topics: Sequence[str] = ()
     of: str | None = None
+
+
+async def one_generation(transaction: Transaction) -> None:
+    """To be called first in a transaction of several queries over one snapshot. A rebuild that puts
+    new tables in the old ones' place waits until it ends, or has done so before its snapshot: else
+    a name could lead to a table whose rows this snapshot does not see."""
+    await transaction.execute("LOCK TABLE read_models IN ACCESS SHARE MODE")
 
 
 def as_json(rows: Collection[Any]) -> str:

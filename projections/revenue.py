@@ -11,6 +11,7 @@ from typing import Any
 from projections.clock import ShopClock
 from projections.orders import Posting
 from projections.read_model import (
+    Contents,
     Figure,
     Folded,
     ReadModel,
@@ -136,7 +137,14 @@ async def live(transaction: Transaction, setting: Setting) -> list[Figure]:
 
 _LIVE = "SELECT * FROM revenue WHERE hour >= $1 ORDER BY shop, dimension, hour, key, currency"
 
-REVENUE = ReadModel("revenue", version=1, fold=fold, upsert=upsert, live=live)
+_KEY = ("shop", "dimension", "hour", "key", "currency")
+_CONTENTS = Contents(
+    _KEY,
+    f"SELECT {', '.join((*_KEY, *MEASURES))} FROM revenue "  # noqa: S608  (made of constants)
+    f"WHERE ({', '.join(MEASURES)}) <> (0, 0, 0, 0, 0, 0, 0)",
+)
+
+REVENUE = ReadModel("revenue", version=1, fold=fold, upsert=upsert, live=live, contents=_CONTENTS)
 
 
 def _figure(row: Row, clock: ShopClock) -> Figure:

@@ -82,6 +82,7 @@ class GroupStore:
         self._steps = steps
         self._clock = clock
         self._now = now
+        self._generations: Mapping[str, int] = {}  # of the tables that batches are folded onto
         self.publisher = publisher
 
     def _setting(self) -> Setting:
@@ -106,9 +107,11 @@ class GroupStore:
                 if row["version"] != model.version:
                     raise ReadModelChanged(
                         f"{model.name} is version {row['version']} here, the code is version "
-                        f"{model.version}: it must be rebuilt"
+                        f"{model.version}: run `tillstream rebuild {model.name}` with the newer of "
+                        "the two, then start its workers"
                     )
                 generations[model.name] = row["generation"]
+        self._generations = generations
         return generations
 
     async def progress(self, ids: Mapping[Partition, UUID]) -> Mapping[Partition, Progress]:
@@ -176,14 +179,17 @@ class GroupStore:
                     if rows := prepared.folded[model.name].rows:
                         figures += await model.upsert(transaction, rows, prepared.setting)
         except Fenced:
+            if self._generations:
+                await self.register()  # the tables may be new ones
             raise Moved(await self._next_offsets(parts)) from None
         prepared.applied, prepared.ground = True, None
         if self.publisher is not None:
-            self.publisher.offer(figures)
+            self.publisher.offer(_labelled(figures, self._generations))
 
     async def _advance(self, transaction: Transaction, parts: Sequence[Part]) -> None:
         """Moves the progress rows, which locks them, so that no one else can apply the same records
-        meanwhile. Raises Fenced where one does not stand at its part's beginning."""
+        meanwhile. Raises Fenced where one does not stand at its part's beginning, or where a read
+        model was rebuilt: what this batch was folded onto is gone."""
         moved = await transaction.fetch(
             """
             UPDATE progress SET
@@ -203,6 +209,11 @@ class GroupStore:
             WHERE group_name = $1
                 AND progress.topic = new.topic AND progress.partition = new.partition
                 AND progress.next_offset = new.first_offset
+                AND NOT EXISTS (
+                    SELECT FROM read_models
+                    JOIN unnest($11::text[], $12::bigint[]) AS known (name, generation) USING (name)
+                    WHERE read_models.generation <> known.generation
+                )
             RETURNING progress.topic, progress.partition
             """,
             self._group,
@@ -222,6 +233,8 @@ class GroupStore:
                 ),
                 strict=True,
             ),
+            list(self._generations),
+            list(self._generations.values()),
         )
         if len(moved) < len(parts):
             raise Fenced
@@ -288,13 +301,16 @@ class GroupStore:
     async def live_figures(self) -> list[Figure]:
         """All live figures of the group's read models, as Postgres has them."""
         setting = self._setting()
+        # Known before the figures are read: a label may be older than its figure, never newer.
+        generations = self._generations
         async with self._connection() as connection:
-            return [
+            figures = [
                 figure
                 for step in self._steps
                 if step.model.live is not None
                 for figure in await step.model.live(connection, setting)
             ]
+        return _labelled(figures, generations)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator["PoolConnectionProxy[asyncpg.Record]"]:
@@ -316,6 +332,11 @@ class GroupStore:
         again by itself, the caller comes back, and the progress rows tell."""
         async with self._connection() as connection, connection.transaction():
             yield connection
+
+
+def _labelled(figures: Sequence[Figure], generations: Mapping[str, int]) -> list[Figure]:
+    """Figures that say of which generation of their table they are."""
+    return [figure._replace(generation=generations.get(figure.metric, 1)) for figure in figures]
 
 
 def moment(timestamp_ms: int) -> datetime:

@@ -1,0 +1,146 @@
+"""Commands that hold the figures against the log: make them anew, or check them."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from app.cli.terminal import Failed, cli, talk
+from app.settings import Settings, SettingsError
+from app.subscriptions import GROUPS, steps_of
+from projections.rebuild import Rebuilt, Tell
+from projections.refold import Group, Source
+
+ALL = "all"
+
+
+@cli.command()
+def rebuild(
+    name: Annotated[str, typer.Argument(help="of a read model, or all")],
+) -> None:
+    """Make a read model's tables anew from the log, while queries and workers go on.
+
+    What it builds on, and what builds on it, is rebuilt with it. Ctrl-C is safe: run it again, and
+    it goes on.
+    """
+    from redis.exceptions import RedisError
+
+    from app.worker import tune
+    from projections.read_model import FoldFailed
+    from projections.rebuild import RebuildRunning
+    from streams.readback import ReadBackFailed
+    from streams.subscribe import LogChanged
+
+    settings = Settings()
+    tune()
+    for group in groups_of(settings, [] if name == ALL else [name]):
+        talk.print(f"rebuilding {', '.join(group.tables)}: they are made together")
+        try:
+            with _bar("folding") as tell:
+                done = asyncio.run(_rebuild(settings, group, tell))
+        except (RebuildRunning, LogChanged, FoldFailed, ReadBackFailed) as error:
+            raise Failed(str(error)) from error
+        except RedisError as error:
+            talk.print(f"[yellow]![/] Redis is filled by the workers, later: {error}")
+        except KeyboardInterrupt:
+            talk.print(f"[yellow]![/] stopped; `tillstream rebuild {name}` goes on from here")
+            raise typer.Exit(130) from None
+        else:
+            _say(done)
+
+
+async def _rebuild(settings: Settings, group: Group, tell: Tell) -> Rebuilt:
+    from redis.asyncio import Redis
+
+    from projections.live import LiveFigures
+    from projections.postgres import migrate
+    from projections.rebuild import rebuild as run
+    from projections.rebuild import renew_live
+
+    await migrate(group.dsn, group.schema)
+    source = source_of(settings)
+    done = await run(group, source, tell)
+    async with Redis.from_url(settings.servers.redis) as redis:
+        await renew_live(group, source.clock, LiveFigures(redis, settings.prefix, {}))
+    return done
+
+
+def _say(done: Rebuilt) -> None:
+    rate = (done.folded - done.resumed_at) / done.seconds
+    talk.print(
+        f"[green]✓[/] {done.folded:,} events, {done.folded - done.resumed_at:,} of them in "
+        f"{done.seconds:.1f} s ({rate:,.0f}/s); workers waited {done.fence_seconds * 1000:,.0f} ms"
+    )
+    for name, compared in done.compared.items():
+        if not compared.differing:
+            talk.print(f"  {name}: {compared.keys:,} keys as before, digest {compared.right}")
+            continue
+        talk.print(f"  {name}: {compared.differing:,} of {compared.keys:,} keys are new figures")
+        for key, before, now in compared.examples[:3]:
+            talk.print(f"    {plain(key)}: was {plain(before)}, is {plain(now)}")
+
+
+def plain(values: Sequence[object] | None) -> str:
+    """A part of a row, for people."""
+    return "nothing" if values is None else " ".join(str(value) or '""' for value in values)
+
+
+def _bar(text: str) -> "_Bar":
+    return _Bar(text)
+
+
+class _Bar:
+    """A progress bar with the time that is left; as a context it gives what moves it."""
+
+    def __init__(self, text: str) -> None:
+        self._progress = Progress(
+            TextColumn(text),
+            BarColumn(),
+            TaskProgressColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=talk,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def __enter__(self) -> Tell:
+        self._progress.start()
+        return lambda done, of: self._progress.update(self._task, completed=done, total=of)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def groups_of(settings: Settings, names: Sequence[str]) -> list[Group]:
+    """The groups of these read models, or all. Raises SettingsError where one is not known."""
+    groups = [
+        Group(settings.servers.postgres, settings.schema_name, name, steps_of(name))
+        for name in GROUPS
+    ]
+    known = [table for group in groups for table in group.tables]
+    if unknown := [name for name in names if name not in known]:
+        raise SettingsError(f"no read model {unknown[0]!r}; there are {', '.join(known)}, and all")
+    return [group for group in groups if not names or {*names} & {*group.tables}]
+
+
+def source_of(settings: Settings) -> Source:
+    """The log, as the workers read it."""
+    from projections.clock import ShopClock
+
+    return Source(
+        settings.servers.kafka,
+        settings.prefix,
+        settings.dedupe_window,
+        settings.commit_records,
+        ShopClock(settings.timezone),
+    )
