@@ -94,12 +94,21 @@ class GroupStore:
         """Each read model's generation; a new one's first. Raises ReadModelChanged."""
         generations = {}
         async with self._transaction() as transaction:
+            begun = await transaction.fetchval(
+                "SELECT EXISTS (SELECT FROM progress WHERE group_name = $1 AND next_offset > 0)",
+                self._group,
+            )
             for model, *_ in self._steps:
-                await transaction.execute(
+                inserted = await transaction.execute(
                     "INSERT INTO read_models VALUES ($1, $2, 1) ON CONFLICT DO NOTHING",
                     model.name,
                     model.version,
                 )
+                if begun and inserted.endswith(" 1"):
+                    raise ReadModelChanged(
+                        f"{model.name} is new, and the log is not: run `tillstream rebuild "
+                        f"{model.name}`, then start its workers"
+                    )
                 row = await transaction.fetchrow(
                     "SELECT version, generation FROM read_models WHERE name = $1", model.name
                 )

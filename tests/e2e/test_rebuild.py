@@ -1,10 +1,12 @@
 """Rebuilding while the shop is open: nobody notices, but that what was wrong is right."""
 
 import asyncio
+import re
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -15,9 +17,8 @@ import pytest
 
 from app.settings import Settings
 from projections.postgres import connect_alone
-from tests.e2e.service import Service, end, running, run_cli
+from tests.e2e.service import Service, end, run_cli, running
 from tests.e2e.test_ingest import order
-from tests.sales import booked
 
 DAY = "2001-02-03"
 PRICE = Decimal("19.80")  # of each order: so a total is right if it is this times the offsets
@@ -42,22 +43,48 @@ async def send(client: httpx2.AsyncClient, names: Any) -> str:
 
 async def tillstream(service: Service, *arguments: str) -> tuple[int, str]:
     """A command, run to its end: its exit code and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        *run_cli_arguments(*arguments),
-        env=dict(service.environment) | {"COLUMNS": "200"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    process = run_cli(
+        *arguments,
+        environment={**service.environment, "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
-    async with asyncio.timeout(90):
-        output, _ = await process.communicate()
-    assert process.returncode is not None
+    try:
+        output, _ = await asyncio.to_thread(process.communicate, timeout=90)
+    finally:
+        process.kill()
     return process.returncode, output.decode()
 
 
-def run_cli_arguments(*arguments: str) -> list[str]:
-    import sys
+def clean(said: str) -> str:
+    """Numbers without what groups their digits."""
+    return re.sub(r"(?<=\d),(?=\d)", "", said)
 
-    return [sys.executable, "-m", "app.cli", *arguments]
+
+async def killed_while_it_rebuilds(
+    service: Service, connection: asyncpg.Connection, number: int
+) -> int:
+    """Begins to rebuild, and is stopped by this signal when some of it is done; how much was."""
+    folded = (
+        f'SELECT sum(next_offset)::bigint FROM "{service.settings.schema_name}_rebuild_sales"'
+        ".progress"
+    )
+    slowly = {**service.environment, "TILLSTREAM_COMMIT_RECORDS": "40"}
+    process = run_cli("rebuild", "all", environment=slowly, stderr=subprocess.DEVNULL)
+    before = done = await folded_so_far(connection, folded)
+    async with asyncio.timeout(60):
+        while done <= before:
+            assert process.poll() is None, "it was done before it could be stopped"
+            await asyncio.sleep(0.01)
+            done = await folded_so_far(connection, folded)
+    end(process, number)
+    return await folded_so_far(connection, folded)
+
+
+async def folded_so_far(connection: asyncpg.Connection, query: str) -> int:
+    with suppress(asyncpg.UndefinedTableError):
+        return int(await connection.fetchval(query) or 0)
+    return 0
 
 
 @asynccontextmanager
@@ -109,13 +136,19 @@ async def test_all_is_rebuilt_while_orders_come_in_and_queries_go_on(
             for n in range(10):
                 await send(client, [f"o{n}-{m}" for m in range(500)])
         async with shop_goes_on(service) as found:
+            done = [
+                await killed_while_it_rebuilds(service, connection, number)
+                for number in (signal.SIGKILL, signal.SIGINT)
+            ]
+            assert 0 < done[0] < done[1]
             code, said = await tillstream(service, "rebuild", "all")
             assert code == 0, said
             before = found["right"]
             async with asyncio.timeout(30):  # and on the new tables
                 while found["right"] < before + 20:
                     await asyncio.sleep(0.05)
-        print(found, said)
+        folded, anew = map(int, re.findall(r"([\d,]+) events, ([\d,]+) of", clean(said))[0])
+        assert folded - anew >= done[1], said
         assert set(found) == {"sent", "right"}, found
         assert said.count("keys as before") == 3, said
         generations = await connection.fetch("SELECT generation FROM read_models")
