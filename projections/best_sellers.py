@@ -102,6 +102,7 @@ _CONTENTS = Contents(
     _KEY,
     f"SELECT {', '.join((*_KEY, *MEASURES))} FROM best_sellers "  # noqa: S608  (made of constants)
     f"WHERE ({', '.join(MEASURES)}) <> (0, 0, 0, 0, 0, 0)",
+    of_day="told.day = asked.day",
 )
 
 BEST_SELLERS = ReadModel(

@@ -5,16 +5,19 @@ hash of the key: of two tables that differ, only those parts are read of which t
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from projections.read_model import Contents
+from projections.clock import ShopClock
+from projections.read_model import Contents, Row
 from streams.exclusive import Connection
 
 PARTS = 256
 _MOST_EXAMPLES = 20
 
 Key = tuple[Any, ...]
+Rows = Mapping[Key, Sequence[Any]]
 Parts = Mapping[int, tuple[int, int]]  # rows and the sum of their hashes
 
 
@@ -87,19 +90,64 @@ async def compare(left: Side, right: Side, contents: Contents) -> Comparison:
     return Comparison(keys, count, examples, digest(ours), digest(theirs))
 
 
-async def _rows(side: Side, contents: Contents, part: int) -> dict[Key, Sequence[Any]]:
+async def of_keys(side: Side, contents: Contents, keys: Sequence[Sequence[str]]) -> Rows:
+    """The rows of these keys, which are texts."""
+    columns = ", ".join(f"told.{name}" for name in contents.key)
+    given = ", ".join(f"${n}::text[]" for n in range(1, len(contents.key) + 1))
+    transaction = await side.look()
+    rows = await transaction.fetch(
+        f"SELECT * FROM ({contents.rows}) AS told "  # noqa: S608
+        f"WHERE ({columns}) IN (SELECT * FROM unnest({given}))",
+        *map(list, zip(*keys, strict=True)),
+    )
+    return _by_key(rows, contents)
+
+
+async def of_day(side: Side, contents: Contents, shop: str, day: date, clock: ShopClock) -> Rows:
+    """The rows of a shop's day."""
+    transaction = await side.look()
+    rows = await transaction.fetch(
+        f"""
+        SELECT told.* FROM ({contents.rows}) AS told,
+            (SELECT $2::date AS day, $3::timestamptz AS starts, $4::timestamptz AS ends) AS asked
+        WHERE told.shop = $1 AND {contents.of_day}
+        """,  # noqa: S608
+        shop,
+        day,
+        clock.midnight(day),
+        clock.midnight(day + timedelta(days=1)),
+    )
+    return _by_key(rows, contents)
+
+
+def compared(left: Rows, right: Rows) -> Comparison:
+    """Which keys differ between some rows."""
+    found = _differences(left, right)
+    return Comparison(len({*left, *right}), len(found), found[:_MOST_EXAMPLES], "", "")
+
+
+def together(found: Sequence[Comparison]) -> Comparison:
+    """Several comparisons of parts of a table as one."""
+    examples = [example for one in found for example in one.examples][:_MOST_EXAMPLES]
+    differing = sum(one.differing for one in found)
+    return Comparison(sum(one.keys for one in found), differing, examples, "", "")
+
+
+async def _rows(side: Side, contents: Contents, part: int) -> Rows:
     transaction = await side.look()
     rows = await transaction.fetch(
         f"SELECT * FROM ({contents.rows}) AS told WHERE {_part(contents)} = $1",  # noqa: S608
         part,
     )
+    return _by_key(rows, contents)
+
+
+def _by_key(rows: Iterable[Row], contents: Contents) -> Rows:
     width = len(contents.key)
     return {tuple(row)[:width]: tuple(row)[width:] for row in rows}
 
 
-def _differences(
-    left: Mapping[Key, Sequence[Any]], right: Mapping[Key, Sequence[Any]]
-) -> list[Difference]:
+def _differences(left: Rows, right: Rows) -> list[Difference]:
     return [
         Difference(key, left.get(key), right.get(key))
         for key in sorted({*left, *right})

@@ -124,6 +124,20 @@ class LiveFigures:
         if gone:
             await self._redis.set(self.epoch_key, secrets.token_hex(8), xx=True)
 
+    async def held(self, metrics: Sequence[str], since: str) -> dict[tuple[str, str, str], bytes]:
+        """All that is held of these metrics from a day on: by metric, shop and key, as it goes to
+        clients. Raises RedisError."""
+        found: dict[tuple[str, str, str], bytes] = {}
+        for metric in metrics:
+            pattern = f"{glob.escape(self._prefix)}*:{metric}:*"
+            async for name in self._redis.scan_iter(pattern):
+                shop, _, day = name.decode().removeprefix(self._prefix).rpartition(f":{metric}:")
+                if day >= since:
+                    figures: Mapping[Any, Any] = await self._redis.hgetall(name)
+                    for key, value in figures.items():
+                        found[metric, shop, key.decode()] = value.split(b" ", 2)[2]
+        return found
+
     async def snapshot(self, shop: str, metric: str, days: Sequence[str]) -> Snapshot:
         """A metric's figures, in one step with the revision they stand at. Raises EpochLost."""
         pipeline = self._redis.pipeline(transaction=True)

@@ -6,12 +6,13 @@ in, however often, however late, the figures built from new minus old contributi
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from projections.clock import ShopClock
 from projections.read_model import (
     Contents,
     Figure,
@@ -37,6 +38,7 @@ from streams.events import (
     OrderUpdated,
     SalesAdjusted,
 )
+from streams.subscribe import aside
 
 NO_CURRENCY = "XXX"  # ISO 4217: no currency involved
 UNKNOWN = ""
@@ -418,6 +420,28 @@ _CONTENTS = Contents(
 )
 
 ORDERS = ReadModel("orders", version=1, fold=fold, upsert=upsert, load=load, contents=_CONTENTS)
+
+
+async def postings_on(
+    transaction: Transaction, shop: str, day: date, clock: ShopClock
+) -> list[Posting]:
+    """All that the known orders contribute to one day of a shop, whenever it was told."""
+    # Times stand in a state as they were sent, in a zone that may be a day and more away.
+    near = [(day + timedelta(days=away)).isoformat() for away in range(-2, 3)]
+    rows = await transaction.fetch(_NEAR, shop, "|".join(near))
+
+    def on_that_day() -> list[Posting]:
+        return [
+            posting
+            for row in rows
+            for posting in contribution(shop, _decoder.decode(row["state"]))
+            if clock.day(clock.hour(posting.at)) == day
+        ]
+
+    return await aside(len(rows), on_that_day)
+
+
+_NEAR = "SELECT state FROM orders WHERE shop = $1 AND state::text ~ $2"
 
 
 # The query.

@@ -53,10 +53,12 @@ class Folded(NamedTuple):
 
 class Contents(NamedTuple):
     """What a table says, whatever way it came to say it: the columns of its key, and the query of
-    its rows. Revisions, and rows that are all zero, depend on how the log was cut into batches."""
+    its rows. Revisions, and rows that are all zero, depend on how the log was cut into batches.
+    `of_day` tells whether a row of `told` is of the day that is `asked` (day, starts, ends)."""
 
     key: Sequence[str]
     rows: str
+    of_day: str | None = None
 
 
 class ReadModel(Struct, frozen=True):

@@ -12,7 +12,7 @@ new as they were at the fence, and dropped.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from typing import NamedTuple
@@ -28,6 +28,8 @@ from projections.refold import (
     Group,
     Refold,
     Source,
+    Tell,
+    catch_up,
     create_tables,
     drop_tables,
     offsets_of,
@@ -38,9 +40,6 @@ from streams.exclusive import Connection, alone
 
 logger = structlog.get_logger()
 
-Tell = Callable[[int, int], object]  # how many events are folded, of how many there are
-
-_NEAR = 5_000  # events that are folded within the fence, at most
 _FENCE_SECONDS = 5.0  # how long the workers are kept waiting, at most
 _LOCK_SECONDS = 1.0  # how long queries queue behind a lock that waits for a longer one
 _PAUSE_SECONDS = 0.5
@@ -74,7 +73,7 @@ _IN_THE_WAY = (
 )
 
 
-def schema_of(group: Group) -> str:
+def _schema(group: Group) -> str:
     """Where a group's new tables stand while they are filled."""
     return f"{group.schema}_rebuild_{group.name}"
 
@@ -92,7 +91,7 @@ async def rebuild(group: Group, source: Source, tell: Tell = lambda _done, _of: 
     begun = time.monotonic()
     async with _alone(group) as connection:
         await drop_tables(connection, _replaced(group))
-        schema = schema_of(group)
+        schema = _schema(group)
         kept = not await create_tables(
             connection, group, schema, await origin(connection, group, source)
         )
@@ -141,7 +140,7 @@ async def _switch_when_near(
 ) -> tuple[float, Mapping[str, Comparison]]:
     """Folds on until the switch succeeds; how long it took, and how the tables compare."""
     for attempt in count():
-        await _catch_up(connection, group, refold, tell)
+        await catch_up(connection, group, refold, tell)
         if not attempt:
             await _analyze(connection, group)
         try:
@@ -150,17 +149,6 @@ async def _switch_when_near(
             logger.info("the switch is tried again", reason=str(error))
             await asyncio.sleep(min(attempt + 1, 10) * _PAUSE_SECONDS)
     raise AssertionError("unreachable")
-
-
-async def _catch_up(connection: Connection, group: Group, refold: Refold, tell: Tell) -> None:
-    """Folds until little is left to where the workers are, who go on meanwhile."""
-    left = _NEAR + 1
-    while left > _NEAR:
-        live = await offsets_of(connection, group.name, group.schema)
-        end = sum(live.values())
-        left = end - sum(refold.at.values())
-        await refold.to(live, lambda: tell(sum(refold.at.values()), end))  # noqa: B023
-        tell(end, end)
 
 
 async def renew_live(group: Group, clock: ShopClock, live: LiveFigures) -> None:
@@ -181,7 +169,7 @@ async def renew_live(group: Group, clock: ShopClock, live: LiveFigures) -> None:
 async def _analyze(connection: Connection, group: Group) -> None:
     """A table without statistics is scanned where it has an index."""
     for table in group.tables:
-        await connection.execute(f'ANALYZE "{schema_of(group)}".{table}')
+        await connection.execute(f'ANALYZE "{_schema(group)}".{table}')
 
 
 async def _switch(
@@ -218,7 +206,7 @@ async def _switch(
 
 async def _exchange(connection: Connection, group: Group) -> None:
     """The new tables for the old ones, with all that belongs to them."""
-    live, new, old = group.schema, schema_of(group), _replaced(group)
+    live, new, old = group.schema, _schema(group), _replaced(group)
     # Whoever reads several tables at one moment has said so here; see `one_generation`.
     await connection.execute("LOCK TABLE read_models IN ACCESS EXCLUSIVE MODE")
     await connection.execute(f'CREATE SCHEMA "{old}"')

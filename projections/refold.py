@@ -28,7 +28,10 @@ _SHARED = ("progress", "quarantine", "read_models")  # what a group has besides 
 _MOST_RECORDS = 2_500  # in a chunk
 _SEEK = 1  # there is one seek, at the beginning
 
+_NEAR = 5_000  # records that are left when the workers are as good as reached
+
 Offsets = Mapping[Partition, int]
+Tell = Callable[[int, int], object]  # how many records are folded, of how many there are
 
 
 class Source(Struct, frozen=True):
@@ -198,3 +201,14 @@ async def refolding(
             yield refold
     finally:
         pool.terminate()
+
+
+async def catch_up(connection: Connection, group: Group, refold: Refold, tell: Tell) -> None:
+    """Folds until little is left to where the workers are, who go on meanwhile."""
+    left = _NEAR + 1
+    while left > _NEAR:
+        live = await offsets_of(connection, group.name, group.schema)
+        end = sum(live.values())
+        left = end - sum(refold.at.values())
+        await refold.to(live, lambda: tell(sum(refold.at.values()), end))  # noqa: B023
+        tell(end, end)

@@ -142,6 +142,7 @@ _CONTENTS = Contents(
     _KEY,
     f"SELECT {', '.join((*_KEY, *MEASURES))} FROM revenue "  # noqa: S608  (made of constants)
     f"WHERE ({', '.join(MEASURES)}) <> (0, 0, 0, 0, 0, 0, 0)",
+    of_day="hour >= starts AND hour < ends",
 )
 
 REVENUE = ReadModel("revenue", version=1, fold=fold, upsert=upsert, live=live, contents=_CONTENTS)

@@ -13,7 +13,7 @@ quarantine; the read models in the order of the table of subscriptions, each wit
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -306,6 +306,10 @@ class GroupStore:
         """Someone may have died between a commit and Redis."""
         if self.publisher is not None:
             self.publisher.ask_refill()
+
+    def live_day(self) -> date:
+        """The first day of which figures are live."""
+        return self._clock.day(self._clock.hour(self._setting().live_since))
 
     async def live_figures(self) -> list[Figure]:
         """All live figures of the group's read models, as Postgres has them."""

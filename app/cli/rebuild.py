@@ -1,9 +1,12 @@
 """Commands that hold the figures against the log: make them anew, or check them."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from random import Random
 from typing import Annotated
 
+import structlog
 import typer
 from rich.progress import (
     BarColumn,
@@ -17,8 +20,9 @@ from rich.progress import (
 from app.cli.terminal import Failed, cli, talk
 from app.settings import Settings, SettingsError
 from app.subscriptions import GROUPS, steps_of
-from projections.rebuild import Rebuilt, Tell
-from projections.refold import Group, Source
+from projections.rebuild import Rebuilt
+from projections.refold import Group, Tell
+from projections.verify import Checked
 
 ALL = "all"
 
@@ -42,6 +46,7 @@ def rebuild(
 
     settings = Settings()
     tune()
+    _quietly()
     for group in groups_of(settings, [] if name == ALL else [name]):
         talk.print(f"rebuilding {', '.join(group.tables)}: they are made together")
         try:
@@ -58,9 +63,88 @@ def rebuild(
             _say(done)
 
 
+@cli.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="of read models; all")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="so many orders and days alone, drawn by lot")
+    ] = None,
+) -> None:
+    """Fold the log anew and compare every figure that is served with it. Exits with 1 if any
+    differs."""
+    from redis.exceptions import RedisError
+
+    from app.worker import tune
+    from projections.read_model import FoldFailed
+    from projections.store import ReadModelChanged
+    from streams.readback import ReadBackFailed
+    from streams.subscribe import LogChanged
+
+    settings = Settings()
+    tune()
+    _quietly()
+    wrong = 0
+    for group in groups_of(settings, names or []):
+        try:
+            with _bar("folding") as tell:
+                checked = asyncio.run(_verify(settings, group, names or [], sample, tell))
+        except (ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed, RedisError) as error:
+            raise Failed(str(error)) from error
+        wrong += sum(one.found.differing for one in checked)
+        _tell(checked)
+    raise typer.Exit(1 if wrong else 0)
+
+
+async def _verify(
+    settings: Settings, group: Group, names: Sequence[str], number: int | None, tell: Tell
+) -> list[Checked]:
+    from redis.asyncio import Redis
+
+    from app.worker import source_of
+    from projections.live import LiveFigures
+    from projections.postgres import migrate
+    from projections.sample import verify_sample
+    from projections.verify import verify as whole
+    from projections.verify import verify_live
+
+    await migrate(group.dsn, group.schema)
+    source = source_of(settings)
+    if number is not None:
+        checked = await verify_sample(group, source, number, Random())  # noqa: S311  (no secret)
+        return [one for one in checked if not names or one.read_model in names]
+    checked = await whole(group, source, names, tell)
+    if names:
+        return checked
+    async with Redis.from_url(settings.servers.redis) as redis:
+        live = LiveFigures(redis, settings.prefix, {})
+        return checked + await verify_live(group, source, live)
+
+
+def _tell(checked: Sequence[Checked]) -> None:
+    """What was found, a line for each read model, and the first keys that differ."""
+    for one in checked:
+        found = one.found
+        scope = "" if one.scope == "live" else f", {one.scope}"
+        if not found.differing:
+            named = f", digest {found.right}" if found.right else ""
+            talk.print(f"[green]✓[/] {one.read_model}{scope}: {found.keys:,} keys{named}")
+            continue
+        talk.print(
+            f"[red]✗[/] {one.read_model}{scope}: {found.differing:,} of {found.keys:,} keys differ"
+        )
+        for key, served, told in found.examples:
+            talk.print(f"    {plain(key)}: served {plain(served)}, the log says {plain(told)}")
+
+
+def _quietly() -> None:
+    """Without the readers' own words, which are of interest in a worker."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+
 async def _rebuild(settings: Settings, group: Group, tell: Tell) -> Rebuilt:
     from redis.asyncio import Redis
 
+    from app.worker import source_of
     from projections.live import LiveFigures
     from projections.postgres import migrate
     from projections.rebuild import rebuild as run
@@ -131,16 +215,3 @@ def groups_of(settings: Settings, names: Sequence[str]) -> list[Group]:
     if unknown := [name for name in names if name not in known]:
         raise SettingsError(f"no read model {unknown[0]!r}; there are {', '.join(known)}, and all")
     return [group for group in groups if not names or {*names} & {*group.tables}]
-
-
-def source_of(settings: Settings) -> Source:
-    """The log, as the workers read it."""
-    from projections.clock import ShopClock
-
-    return Source(
-        settings.servers.kafka,
-        settings.prefix,
-        settings.dedupe_window,
-        settings.commit_records,
-        ShopClock(settings.timezone),
-    )
