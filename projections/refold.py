@@ -145,10 +145,11 @@ class Refold:
     async def _feed(self, ends: Offsets) -> None:
         """Hands on what was not handed on before, be it applied by now or not."""
         stretches = {self._tp(p): (self._fed[p], end) for p, end in ends.items()}
+        size = min(_MOST_RECORDS, self._source.commit_records)
         async for tp, records in read_back(self._source.kafka, stretches):
             partition = self._partition(tp.topic, tp.partition)
-            for start in range(0, len(records), _MOST_RECORDS):
-                part = records[start : start + _MOST_RECORDS]
+            for start in range(0, len(records), size):
+                part = records[start : start + size]
                 await self._waiting.put(_Arrived(Chunk(tp.topic, tp.partition, part, _SEEK)))
                 self._fed[partition] = part[-1].offset + 1
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,8 @@ from projections.rebuild import RebuildRunning, Rebuilt, rebuild
 from projections.refold import Group, Source
 from projections.revenue import fold
 from projections.store import GroupStore, ReadModelChanged
+from streams import upcast
+from streams.events import VOCABULARY
 from streams.log import Log
 from streams.subscribe import Moved
 from streams.topics import create_topics, key_of, partition_of
@@ -249,3 +252,28 @@ async def test_one_rebuilds_at_a_time(
     async with rebuilding._alone(group_of(settings)):
         with pytest.raises(RebuildRunning):
             await rebuilt(settings)
+
+
+async def test_events_of_an_earlier_version_are_folded_as_the_present_one(
+    settings: Settings, pool: Pool, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if prices had once been in cents: those on the log stay as they were said."""
+    cents = said("OrderCompleted", "o1", currency="EUR", products=[line("p1", "250")])
+    await log.append([cents])
+    await read_all(settings, pool)
+    assert {row["gross"] for row in (await booked(pool))[1].values()} == {250_0000}
+
+    def in_units(fields: dict[str, Any]) -> dict[str, Any]:
+        lines = [{**one, "price": Decimal(one["price"]) / 100} for one in fields["products"]]
+        return {**fields, "products": lines}
+
+    second = replace(VOCABULARY["OrderCompleted"], version=2)
+    monkeypatch.setitem(VOCABULARY, "OrderCompleted", second)
+    monkeypatch.setattr(upcast, "UPCASTERS", {("OrderCompleted", 1): in_units})
+    euros = said("OrderCompleted", "o2", event_id="e2", currency="EUR", products=[line("p1", "3")])
+    await log.append([replace(euros, version=2)])
+    await read_all(settings, pool)
+    await rebuilt(settings)
+    lifted = said("OrderCompleted", "o1", currency="EUR", products=[line("p1", "2.50")])
+    assert await booked(pool) == recount([lifted, euros])
+    assert await pool.fetchval("SELECT count(*) FROM quarantine") == 0
