@@ -22,7 +22,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from projections.clock import ShopClock
 from projections.live import Publisher
-from projections.read_model import LIVE, Figure, Folded, Setting, Step, Transaction
+from projections.read_model import LIVE, Figure, Folded, ReadModel, Setting, Step, Transaction
 from streams.subscribe import Batch, Moved, Part, Partition, Progress, Transient, aside
 
 _TRANSIENT = (
@@ -92,36 +92,10 @@ class GroupStore:
 
     async def register(self) -> Mapping[str, int]:
         """Each read model's generation; a new one's first. Raises ReadModelChanged."""
-        generations = {}
+        models = [step.model for step in self._steps]
         async with self._transaction() as transaction:
-            begun = await transaction.fetchval(
-                "SELECT EXISTS (SELECT FROM progress WHERE group_name = $1 AND next_offset > 0)",
-                self._group,
-            )
-            for model, *_ in self._steps:
-                inserted = await transaction.execute(
-                    "INSERT INTO read_models VALUES ($1, $2, 1) ON CONFLICT DO NOTHING",
-                    model.name,
-                    model.version,
-                )
-                if begun and inserted.endswith(" 1"):
-                    raise ReadModelChanged(
-                        f"{model.name} is new, and the log is not: run `tillstream rebuild "
-                        f"{model.name}`, then start its workers"
-                    )
-                row = await transaction.fetchrow(
-                    "SELECT version, generation FROM read_models WHERE name = $1", model.name
-                )
-                assert row is not None
-                if row["version"] != model.version:
-                    raise ReadModelChanged(
-                        f"{model.name} is version {row['version']} here, the code is version "
-                        f"{model.version}: run `tillstream rebuild {model.name}` with the newer of "
-                        "the two, then start its workers"
-                    )
-                generations[model.name] = row["generation"]
-        self._generations = generations
-        return generations
+            self._generations = await generations_of(transaction, self._group, models)
+        return self._generations
 
     async def progress(self, ids: Mapping[Partition, UUID]) -> Mapping[Partition, Progress]:
         """Where to go on. A partition that was never read gets its row now."""
@@ -345,6 +319,40 @@ class GroupStore:
         again by itself, the caller comes back, and the progress rows tell."""
         async with self._connection() as connection, connection.transaction():
             yield connection
+
+
+async def generations_of(
+    transaction: Transaction, group: str, models: Sequence[ReadModel]
+) -> Mapping[str, int]:
+    """Each read model's generation; one that is new is entered. Raises ReadModelChanged where a
+    table is of other code, or would begin in the middle of the log."""
+    generations = {}
+    begun = await transaction.fetchval(
+        "SELECT EXISTS (SELECT FROM progress WHERE group_name = $1 AND next_offset > 0)", group
+    )
+    for model in models:
+        entered = await transaction.execute(
+            "INSERT INTO read_models VALUES ($1, $2, 1) ON CONFLICT DO NOTHING",
+            model.name,
+            model.version,
+        )
+        if begun and entered.endswith(" 1"):
+            raise ReadModelChanged(
+                f"{model.name} is new, and the log is not: run `tillstream rebuild {model.name}`, "
+                "then start its workers"
+            )
+        row = await transaction.fetchrow(
+            "SELECT version, generation FROM read_models WHERE name = $1", model.name
+        )
+        assert row is not None
+        if row["version"] != model.version:
+            raise ReadModelChanged(
+                f"{model.name} is version {row['version']} here, the code is version "
+                f"{model.version}: run `tillstream rebuild {model.name}` with the newer of "
+                "the two, then start its workers"
+            )
+        generations[model.name] = row["generation"]
+    return generations
 
 
 def _labelled(figures: Sequence[Figure], generations: Mapping[str, int]) -> list[Figure]:

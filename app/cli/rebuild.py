@@ -141,6 +141,44 @@ def _quietly() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 
+@cli.command()
+def upgrade() -> None:
+    """Bring the tables of an earlier version to this one's. Exits with 1 if read models are to be
+    rebuilt before their workers can go on."""
+    from projections.postgres import migrate
+
+    settings = Settings()
+
+    async def run() -> tuple[list[str], list[str]]:
+        applied = await migrate(settings.servers.postgres, settings.schema_name)
+        return applied, [r for group in groups_of(settings, []) for r in await _stale(group)]
+
+    applied, stale = asyncio.run(run())
+    for name in applied:
+        talk.print(f"[green]✓[/] {name}")
+    if not applied:
+        talk.print("[green]✓[/] the tables are of this version")
+    for reason in stale:
+        talk.print(f"[yellow]![/] {reason}")
+    raise typer.Exit(1 if stale else 0)
+
+
+async def _stale(group: Group) -> list[str]:
+    """Why a group's workers would not start."""
+    from projections.postgres import connect_alone
+    from projections.store import ReadModelChanged, generations_of
+
+    connection = await connect_alone(group.dsn, group.schema)
+    try:
+        async with connection.transaction():
+            await generations_of(connection, group.name, [step.model for step in group.steps])
+    except ReadModelChanged as changed:
+        return [str(changed)]
+    finally:
+        await connection.close()
+    return []
+
+
 async def _rebuild(settings: Settings, group: Group, tell: Tell) -> Rebuilt:
     from redis.asyncio import Redis
 
