@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     dedupe_window: int = Field(100_000, ge=1, description="offsets in which an id counts once")
     commit_records: int = Field(10_000, ge=1, description="records in one commit, at most")
 
+    verify_seconds: float = Field(
+        600, ge=0, description="between checks of some figures against the log; 0: none"
+    )
+    verify_orders: int = Field(20, ge=1, description="orders in such a check, about")
+
     snapshot_key: str | None = Field(
         None, description="signs the models' snapshots; unset: a key made in the home"
     )

@@ -26,6 +26,8 @@ from projections.closing import Rules
 from projections.live import LiveFigures, Publisher
 from projections.postgres import connect, connect_alone, migrate
 from projections.read_model import Step
+from projections.refold import Group, Source
+from projections.sample import Sampler
 from projections.store import GroupStore
 from streams.outbox import Relay
 from streams.subscribe import GroupReader, Transient
@@ -33,6 +35,20 @@ from streams.topics import create_topics
 from streams.transport import ChunkConsumer, ChunkTransport
 
 logger = structlog.get_logger()
+
+
+_REST = 19.0  # a check in the background takes a twentieth of the time
+
+
+def source_of(settings: Settings) -> Source:
+    """The log, as a group's workers read it."""
+    return Source(
+        settings.servers.kafka,
+        settings.prefix,
+        settings.dedupe_window,
+        settings.commit_records,
+        ShopClock(settings.timezone),
+    )
 
 
 class _App(faust.App):
@@ -143,8 +159,8 @@ class GroupWorker(faust.Worker):
                 task.cancel()
 
     def _beside(self) -> list[Coroutine[Any, Any, None]]:
-        """What one worker of all those of a group does beside: closing days, emptying the outbox.
-        Neither ever fails."""
+        """What one worker of all those of a group does beside: closing days, emptying the outbox,
+        checking samples. None ever fails."""
         if self.group != CLOSING_GROUP:
             return []
         settings, servers = self.settings, self.settings.servers
@@ -158,7 +174,18 @@ class GroupWorker(faust.Worker):
         return [
             Closer(alone, rules, settings.partitions, told).run(),
             Relay(alone, servers.kafka, settings.partitions, settings.prefix).run(),
+            *self._sampling(),
         ]
+
+    def _sampling(self) -> list[Coroutine[Any, Any, None]]:
+        """Holds a few figures against the log now and then, if it is to."""
+        settings = self.settings
+        if not settings.verify_seconds:
+            return []
+        group = Group(settings.servers.postgres, settings.schema_name, self.group, self.steps)
+        every = timedelta(seconds=settings.verify_seconds)
+        sampler = Sampler(group, source_of(settings), settings.verify_orders, every, _REST)
+        return [sampler.run()]
 
     async def _note_caught_up(self) -> None:
         consumer = self.app.consumer

@@ -26,6 +26,11 @@ _PROGRESS = """
     ), held AS (
         SELECT FROM progress JOIN part USING (topic, partition)
         WHERE group_name = $1 AND progress.next_offset = first_offset
+            AND NOT EXISTS (
+                SELECT FROM read_models
+                JOIN unnest($5::text[], $6::bigint[]) AS known (name, generation) USING (name)
+                WHERE read_models.generation <> known.generation
+            )
         FOR UPDATE OF progress
     ), held_all AS MATERIALIZED (
         SELECT count(*) = jsonb_array_length($2::jsonb) AS yes FROM held
@@ -41,7 +46,7 @@ _PROGRESS = """
             AND progress.partition = part.partition AND (SELECT yes FROM held_all)
     ), live AS (SELECT $3::timestamptz AS since, $4::date AS first_day)
 """
-_FIRST_ROWS = 5  # the number of the first parameter that bears rows
+_FIRST_ROWS = 7  # the number of the first parameter that bears rows
 
 
 async def write(
@@ -50,10 +55,12 @@ async def write(
     parts: Sequence[Part],
     rows: Mapping[ReadModel, Sequence[Any]],
     setting: Setting,
+    generations: Mapping[str, int],
 ) -> list[Figure] | None:
     """Applies parts of a group's partitions, none of which quarantines anything.
 
-    The live figures that changed; None where someone has applied records of them already.
+    The live figures that changed; None where someone has applied records of them already, or where
+    a read model was rebuilt: what this was folded onto is gone.
     """
     models = tuple(rows)
     found = await transaction.fetchrow(
@@ -62,6 +69,8 @@ async def write(
         as_json([_moves(part) for part in parts]),
         setting.live_since,
         setting.live_day,
+        list(generations),
+        list(generations.values()),
         *map(as_json, rows.values()),
     )
     assert found is not None

@@ -6,6 +6,7 @@ from typing import Any
 
 from projections.orders import Posting
 from projections.read_model import (
+    Contents,
     Figure,
     Folded,
     ReadModel,
@@ -99,9 +100,24 @@ def _figure(row: Row, _setting: Setting) -> Figure:
     return Figure("best_sellers", row["shop"], day, key, value, row["revision"])
 
 
+_KEY = ("shop", "day", "product", "currency")
+# Which of several names is seen depends on the batches, too: a label, not a figure.
+_CONTENTS = Contents(
+    _KEY,
+    f"SELECT {', '.join((*_KEY, *MEASURES))} FROM best_sellers "  # noqa: S608  (made of constants)
+    f"WHERE ({', '.join(MEASURES)}) <> (0, 0, 0, 0, 0, 0)",
+    of_day="told.day = asked.day",
+)
+
 WRITE = Write(_WRITE, live="day >= live.first_day", figure=_figure)
 BEST_SELLERS = ReadModel(
-    "best_sellers", version=1, fold=fold, upsert=upsert, write=WRITE, live=live
+    "best_sellers",
+    version=1,
+    fold=fold,
+    upsert=upsert,
+    write=WRITE,
+    live=live,
+    contents=_CONTENTS,
 )
 
 

@@ -31,7 +31,7 @@ from projections.closing import (
     telling,
 )
 from projections.day_tables import Note
-from projections.read_model import Transaction
+from projections.read_model import Transaction, one_generation
 from streams import codec
 from streams.codec import Refused
 from streams.events import Event
@@ -109,6 +109,7 @@ class Closer:
         """Tells some of what there is to tell; whether there may be more."""
         room, seen = _MOST_DAYS, []
         async with connection.transaction(isolation="repeatable_read"):
+            await one_generation(connection)
             snapshot = await self._snapshot(connection)
             if snapshot is None:
                 return False

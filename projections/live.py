@@ -7,6 +7,7 @@ was committed together is seen together. A lost Redis is noticed by its missing 
 """
 
 import asyncio
+import glob
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -59,6 +60,17 @@ _PUBLISH = """
     return #taken
 """
 
+# KEYS: a hash of figures. ARGV: the least generation that holds. Says how many were taken out.
+_RETIRE = """
+    local gone, held = 0, redis.call('HGETALL', KEYS[1])
+    for i = 1, #held, 2 do
+        if tonumber(string.match(held[i + 1], '^(%d+) ')) < tonumber(ARGV[1]) then
+            gone = gone + redis.call('HDEL', KEYS[1], held[i])
+        end
+    end
+    return gone
+"""
+
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -82,6 +94,7 @@ class LiveFigures:
         self._prefix = f"{prefix}live:"
         self._generations = generations
         self._publish = redis.register_script(_PUBLISH)
+        self._retire = redis.register_script(_RETIRE)
         self.stream = f"{self._prefix}changes"
         self.epoch_key = f"{self._prefix}epoch"
 
@@ -100,7 +113,7 @@ class LiveFigures:
                         self._hash(figure.shop, figure.metric, figure.day), len(hashes) + 1
                     ),
                     figure.key,
-                    self._generations.get(figure.metric, 1),
+                    figure.generation or self._generations.get(figure.metric, 1),
                     figure.revision,
                     encode(figure).decode(),
                 )
@@ -114,6 +127,30 @@ class LiveFigures:
         """Starts a new epoch where there is none, and sets all live figures from Postgres."""
         await self._redis.set(self.epoch_key, secrets.token_hex(8), nx=True)
         await self.publish(figures)
+
+    async def retire(self, generations: Mapping[str, int]) -> None:
+        """Takes out the figures of earlier generations, which a rebuilt table no longer has. If
+        there were any a new epoch begins: no change could tell of it. Raises RedisError."""
+        gone = 0
+        for metric, generation in generations.items():
+            async for key in self._redis.scan_iter(f"{glob.escape(self._prefix)}*:{metric}:*"):
+                gone += int(await self._retire(keys=[key], args=[generation]))
+        if gone:
+            await self._redis.set(self.epoch_key, secrets.token_hex(8), xx=True)
+
+    async def held(self, metrics: Sequence[str], since: str) -> dict[tuple[str, str, str], bytes]:
+        """All that is held of these metrics from a day on: by metric, shop and key, as it goes to
+        clients. Raises RedisError."""
+        found: dict[tuple[str, str, str], bytes] = {}
+        for metric in metrics:
+            pattern = f"{glob.escape(self._prefix)}*:{metric}:*"
+            async for name in self._redis.scan_iter(pattern):
+                shop, _, day = name.decode().removeprefix(self._prefix).rpartition(f":{metric}:")
+                if day >= since:
+                    figures: Mapping[Any, Any] = await self._redis.hgetall(name)
+                    for key, value in figures.items():
+                        found[metric, shop, key.decode()] = value.split(b" ", 2)[2]
+        return found
 
     async def snapshot(self, shop: str, metric: str, days: Sequence[str]) -> Snapshot:
         """A metric's figures, in one step with the revision they stand at. Raises EpochLost."""

@@ -6,13 +6,15 @@ in, however often, however late, the figures built from new minus old contributi
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from projections.clock import ShopClock
 from projections.read_model import (
+    Contents,
     Figure,
     Folded,
     FoldFailed,
@@ -37,6 +39,7 @@ from streams.events import (
     OrderUpdated,
     SalesAdjusted,
 )
+from streams.subscribe import aside
 
 NO_CURRENCY = "XXX"  # ISO 4217: no currency involved
 UNKNOWN = ""
@@ -413,7 +416,6 @@ _UPDATE = """
     WHERE shop = row->>0 AND order_id = row->>1
 """
 
-
 # The same for a few, whether they are known or not.
 _WRITE = """
     INSERT INTO orders AS known (shop, order_id, status, state, revision)
@@ -422,7 +424,42 @@ _WRITE = """
         status = excluded.status, state = excluded.state, revision = known.revision + 1
 """
 
-ORDERS = ReadModel("orders", version=1, fold=fold, upsert=upsert, write=Write(_WRITE), load=load)
+
+_CONTENTS = Contents(
+    ("shop", "order_id"), "SELECT shop, order_id, status, state::text AS state FROM orders"
+)
+
+ORDERS = ReadModel(
+    "orders",
+    version=1,
+    fold=fold,
+    upsert=upsert,
+    write=Write(_WRITE),
+    load=load,
+    contents=_CONTENTS,
+)
+
+
+async def postings_on(
+    transaction: Transaction, shop: str, day: date, clock: ShopClock
+) -> list[Posting]:
+    """All that the known orders contribute to one day of a shop, whenever it was told."""
+    # Times stand in a state as they were sent, in a zone that may be a day and more away.
+    near = [(day + timedelta(days=away)).isoformat() for away in range(-2, 3)]
+    rows = await transaction.fetch(_NEAR, shop, "|".join(near))
+
+    def on_that_day() -> list[Posting]:
+        return [
+            posting
+            for row in rows
+            for posting in contribution(shop, _decoder.decode(row["state"]))
+            if clock.day(clock.hour(posting.at)) == day
+        ]
+
+    return await aside(len(rows), on_that_day)
+
+
+_NEAR = "SELECT state FROM orders WHERE shop = $1 AND state::text ~ $2"
 
 
 # The query.

@@ -13,12 +13,13 @@ class MigrationChanged(Exception):
 
 
 async def connect(
-    dsn: str, schema: str, size: int = 4, *, by_key: bool = False
+    dsn: str, schema: str, size: int = 4, *, by_key: bool = False, before: str | None = None
 ) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool whose connections see one schema first. Small statements: compiling them costs more.
 
     `by_key` is for who reads and writes rows by their keys alone. A plan is kept from when a table
     was still empty, and then that was to scan it; so it would be scanned for as long as it grows.
+    `before` is a schema whose tables are seen instead of those of the same name.
 
     Raises OSError or asyncpg.PostgresError where the server does not answer.
     """
@@ -29,7 +30,7 @@ async def connect(
         command_timeout=60,
         reset=_as_it_is,
         server_settings={
-            "search_path": f'"{schema}"',
+            "search_path": f'"{before}", "{schema}"' if before else f'"{schema}"',
             "application_name": "tillstream",
             "jit": "off",
             "enable_seqscan": "off" if by_key else "on",

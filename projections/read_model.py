@@ -44,6 +44,7 @@ class Figure(NamedTuple):
     key: str
     value: dict[str, Any]
     revision: int
+    generation: int = 0  # of the table it is from; set by the store
 
 
 class Folded(NamedTuple):
@@ -67,12 +68,24 @@ class Write(NamedTuple):
     figure: "Callable[[Row, Setting], Figure] | None" = None
 
 
+class Contents(NamedTuple):
+    """What a table says, whatever way it came to say it: the columns of its key, and the query of
+    its rows. Revisions, and rows that are all zero, depend on how the log was cut into batches.
+    `of_day` tells whether a row of `told` is of the day that is `asked` (day, starts, ends)."""
+
+    key: Sequence[str]
+    rows: str
+    of_day: str | None = None
+
+
 class ReadModel(Struct, frozen=True):
-    """One table and how it is kept.
+    """One table, of the same name, and how it is kept.
 
     `fold` is pure: input, the states known before (by `load`, where there is one), the setting.
     `upsert` writes its rows and returns the live figures that changed. `write` says how to do the
     same for a few rows in one statement with those of others. `live` reads all of them.
+    `contents` is what a rebuild must find again; without it, the rows are notes for someone who
+    takes them away, and a rebuild adds to those that are there.
     """
 
     name: str
@@ -82,6 +95,7 @@ class ReadModel(Struct, frozen=True):
     write: Write
     load: Callable[[Transaction, Sequence[Any]], Awaitable[Mapping[Any, Any]]] | None = None
     live: Callable[[Transaction, Setting], Awaitable[Sequence[Figure]]] | None = None
+    contents: Contents | None = None
 
 
 class Step(NamedTuple):
@@ -90,6 +104,13 @@ class Step(NamedTuple):
     model: ReadModel
     topics: Sequence[str] = ()
     of: str | None = None
+
+
+async def one_generation(transaction: Transaction) -> None:
+    """To be called first in a transaction of several queries over one snapshot. A rebuild that puts
+    new tables in the old ones' place waits until it ends, or has done so before its snapshot: else
+    a name could lead to a table whose rows this snapshot does not see."""
+    await transaction.execute("LOCK TABLE read_models IN ACCESS SHARE MODE")
 
 
 def as_json(rows: Collection[Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from projections.clock import ShopClock
 from projections.orders import Posting
 from projections.read_model import (
+    Contents,
     Figure,
     Folded,
     ReadModel,
@@ -146,8 +147,18 @@ def _figure(row: Row, setting: Setting) -> Figure:
     return Figure("revenue", row["shop"], value["day"], key, value, row["revision"])
 
 
+_KEY = ("shop", "dimension", "hour", "key", "currency")
+_CONTENTS = Contents(
+    _KEY,
+    f"SELECT {', '.join((*_KEY, *MEASURES))} FROM revenue "  # noqa: S608  (made of constants)
+    f"WHERE ({', '.join(MEASURES)}) <> (0, 0, 0, 0, 0, 0, 0)",
+    of_day="hour >= starts AND hour < ends",
+)
+
 WRITE = Write(_WRITE, live="hour >= live.since", figure=_figure)
-REVENUE = ReadModel("revenue", version=1, fold=fold, upsert=upsert, write=WRITE, live=live)
+REVENUE = ReadModel(
+    "revenue", version=1, fold=fold, upsert=upsert, write=WRITE, live=live, contents=_CONTENTS
+)
 
 
 def _measures(row: Row) -> dict[str, Any]:

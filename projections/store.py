@@ -13,7 +13,7 @@ quarantine; the read models in the order of the table of subscriptions, each wit
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from asyncpg.pool import PoolConnectionProxy
 from projections import at_once
 from projections.clock import ShopClock, moment
 from projections.live import Publisher
-from projections.read_model import LIVE, Figure, Folded, Setting, Step, Transaction
+from projections.read_model import LIVE, Figure, Folded, ReadModel, Setting, Step, Transaction
 from streams.subscribe import Batch, Moved, Part, Partition, Progress, Transient, aside
 
 _TRANSIENT = (
@@ -83,6 +83,7 @@ class GroupStore:
         self._steps = steps
         self._clock = clock
         self._now = now
+        self._generations: Mapping[str, int] = {}  # of the tables that batches are folded onto
         self.publisher = publisher
 
     def _setting(self) -> Setting:
@@ -92,25 +93,10 @@ class GroupStore:
 
     async def register(self) -> Mapping[str, int]:
         """Each read model's generation; a new one's first. Raises ReadModelChanged."""
-        generations = {}
+        models = [step.model for step in self._steps]
         async with self._transaction() as transaction:
-            for model, *_ in self._steps:
-                await transaction.execute(
-                    "INSERT INTO read_models VALUES ($1, $2, 1) ON CONFLICT DO NOTHING",
-                    model.name,
-                    model.version,
-                )
-                row = await transaction.fetchrow(
-                    "SELECT version, generation FROM read_models WHERE name = $1", model.name
-                )
-                assert row is not None
-                if row["version"] != model.version:
-                    raise ReadModelChanged(
-                        f"{model.name} is version {row['version']} here, the code is version "
-                        f"{model.version}: it must be rebuilt"
-                    )
-                generations[model.name] = row["generation"]
-        return generations
+            self._generations = await generations_of(transaction, self._group, models)
+        return self._generations
 
     async def progress(self, ids: Mapping[Partition, UUID]) -> Mapping[Partition, Progress]:
         """Where to go on. A partition that was never read gets its row now."""
@@ -171,10 +157,12 @@ class GroupStore:
         try:
             figures = await self._write(prepared)
         except Fenced:
+            if self._generations:
+                await self.register()  # the tables may be new ones
             raise Moved(await self._next_offsets(parts)) from None
         prepared.applied, prepared.ground = True, None
         if self.publisher is not None:
-            self.publisher.offer(figures)
+            self.publisher.offer(_labelled(figures, self._generations))
 
     async def _write(self, prepared: Prepared) -> Sequence[Figure]:
         """One transaction; the live figures that it changes. Raises Fenced."""
@@ -185,7 +173,9 @@ class GroupStore:
         few = prepared.batch.records() <= at_once.MOST_RECORDS
         if few and not any(part.quarantined for part in parts):
             async with self._connection() as connection:
-                changed = await at_once.write(connection, self._group, parts, rows, setting)
+                changed = await at_once.write(
+                    connection, self._group, parts, rows, setting, self._generations
+                )
             if changed is None:
                 raise Fenced
             return changed
@@ -199,7 +189,8 @@ class GroupStore:
 
     async def _advance(self, transaction: Transaction, parts: Sequence[Part]) -> None:
         """Moves the progress rows, which locks them, so that no one else can apply the same records
-        meanwhile. Raises Fenced where one does not stand at its part's beginning."""
+        meanwhile. Raises Fenced where one does not stand at its part's beginning, or where a read
+        model was rebuilt: what this batch was folded onto is gone."""
         moved = await transaction.fetch(
             """
             UPDATE progress SET
@@ -219,6 +210,11 @@ class GroupStore:
             WHERE group_name = $1
                 AND progress.topic = new.topic AND progress.partition = new.partition
                 AND progress.next_offset = new.first_offset
+                AND NOT EXISTS (
+                    SELECT FROM read_models
+                    JOIN unnest($11::text[], $12::bigint[]) AS known (name, generation) USING (name)
+                    WHERE read_models.generation <> known.generation
+                )
             RETURNING progress.topic, progress.partition
             """,
             self._group,
@@ -238,6 +234,8 @@ class GroupStore:
                 ),
                 strict=True,
             ),
+            list(self._generations),
+            list(self._generations.values()),
         )
         if len(moved) < len(parts):
             raise Fenced
@@ -301,16 +299,23 @@ class GroupStore:
         if self.publisher is not None:
             self.publisher.ask_refill()
 
+    def live_day(self) -> date:
+        """The first day of which figures are live."""
+        return self._clock.day(self._clock.hour(self._setting().live_since))
+
     async def live_figures(self) -> list[Figure]:
         """All live figures of the group's read models, as Postgres has them."""
         setting = self._setting()
+        # Known before the figures are read: a label may be older than its figure, never newer.
+        generations = self._generations
         async with self._connection() as connection:
-            return [
+            figures = [
                 figure
                 for step in self._steps
                 if step.model.live is not None
                 for figure in await step.model.live(connection, setting)
             ]
+        return _labelled(figures, generations)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator["PoolConnectionProxy[asyncpg.Record]"]:
@@ -332,3 +337,42 @@ class GroupStore:
         again by itself, the caller comes back, and the progress rows tell."""
         async with self._connection() as connection, connection.transaction():
             yield connection
+
+
+async def generations_of(
+    transaction: Transaction, group: str, models: Sequence[ReadModel]
+) -> Mapping[str, int]:
+    """Each read model's generation; one that is new is entered. Raises ReadModelChanged where a
+    table is of other code, or would begin in the middle of the log."""
+    generations = {}
+    begun = await transaction.fetchval(
+        "SELECT EXISTS (SELECT FROM progress WHERE group_name = $1 AND next_offset > 0)", group
+    )
+    for model in models:
+        entered = await transaction.execute(
+            "INSERT INTO read_models VALUES ($1, $2, 1) ON CONFLICT DO NOTHING",
+            model.name,
+            model.version,
+        )
+        if begun and entered.endswith(" 1"):
+            raise ReadModelChanged(
+                f"{model.name} is new, and the log is not: run `tillstream rebuild {model.name}`, "
+                "then start its workers"
+            )
+        row = await transaction.fetchrow(
+            "SELECT version, generation FROM read_models WHERE name = $1", model.name
+        )
+        assert row is not None
+        if row["version"] != model.version:
+            raise ReadModelChanged(
+                f"{model.name} is version {row['version']} here, the code is version "
+                f"{model.version}: run `tillstream rebuild {model.name}` with the newer of "
+                "the two, then start its workers"
+            )
+        generations[model.name] = row["generation"]
+    return generations
+
+
+def _labelled(figures: Sequence[Figure], generations: Mapping[str, int]) -> list[Figure]:
+    """Figures that say of which generation of their table they are."""
+    return [figure._replace(generation=generations.get(figure.metric, 1)) for figure in figures]

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from streams import money
 from streams.events import VOCABULARY, Data, Event
+from streams.upcast import NotLifted, lift
 
 AHEAD = timedelta(minutes=5)
 EARLIEST_YEAR, LATEST_YEAR = 1970, 2999
@@ -74,16 +75,20 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def decode_data(event: Event, topic: str) -> Data:
-    """An event's own fields, checked. Raises Refused."""
+    """An event's own fields in their present version, checked. Raises Refused."""
     kind = VOCABULARY.get(event.type)
     if kind is None:
         raise Refused("type", f"unknown type {event.type!r}")
     if kind.topic != topic:
         raise Refused("type", f"{event.type} belongs on {kind.topic}, not on {topic}")
+    data = event.data
     if event.version != kind.version:
-        raise Refused("version", f"version {event.version} of {event.type} is not known here")
+        try:
+            data = lift(event.type, event.version, kind.version, data)
+        except NotLifted as error:
+            raise Refused("version", str(error)) from None
     check_time(event.time, event.received_at)
-    return decode_fields(event.type, event.data)
+    return decode_fields(event.type, data)
 
 
 def check_time(time: datetime, received_at: datetime) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from app.api.problems import Problem
 from app.subscriptions import topics_of
-from projections.read_model import Transaction
+from projections.read_model import Transaction, one_generation
 from streams.log import Position
 
 _POLL_SECONDS = 0.01
@@ -56,6 +56,7 @@ class Figures:
                 self._pool.acquire(timeout=5) as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
+                await one_generation(connection)
                 yield connection, await _complete_to(connection, group)
         except (
             OSError,

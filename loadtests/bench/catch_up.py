@@ -86,10 +86,10 @@ async def measure(servers: Servers, home: Path, rounds: int, count: int, tell: T
     ]
 
 
-async def produce(servers: Servers, count: int) -> tuple[Recount, float]:
+async def produce(servers: Servers, count: int, prefix: str = PREFIX) -> tuple[Recount, float]:
     """Writes the events; what they come to, and their size in the middle."""
-    await create_topics(servers.kafka, PARTITIONS, PREFIX, topics=["orders"])
-    log = Log(servers.kafka, PARTITIONS, PREFIX, deadline=60, linger_ms=5)
+    await create_topics(servers.kafka, PARTITIONS, prefix, topics=["orders"])
+    log = Log(servers.kafka, PARTITIONS, prefix, deadline=60, linger_ms=5)
     await log.start()
     await log.connected()
     events = list(generate(count))

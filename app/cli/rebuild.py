@@ -1,0 +1,255 @@
+"""Commands that hold the figures against the log: make them anew, or check them."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from random import Random
+from typing import Annotated
+
+import structlog
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from app.cli.terminal import Failed, cli, talk
+from app.settings import Settings, SettingsError
+from app.subscriptions import GROUPS, steps_of
+from projections.rebuild import Rebuilt
+from projections.refold import Group, Tell
+from projections.verify import Checked
+
+ALL = "all"
+
+
+@cli.command()
+def rebuild(
+    name: Annotated[str, typer.Argument(help="of a read model, or all")],
+) -> None:
+    """Make a read model's tables anew from the log, while queries and workers go on.
+
+    What it builds on, and what builds on it, is rebuilt with it. Ctrl-C is safe: run it again, and
+    it goes on.
+    """
+    from redis.exceptions import RedisError
+
+    from app.worker import tune
+    from projections.read_model import FoldFailed
+    from projections.rebuild import RebuildRunning
+    from streams.readback import ReadBackFailed
+    from streams.subscribe import LogChanged
+
+    settings = Settings()
+    tune()
+    _quietly()
+    for group in groups_of(settings, [] if name == ALL else [name]):
+        talk.print(f"rebuilding {', '.join(group.tables)}: they are made together")
+        try:
+            with _bar("folding") as tell:
+                done = asyncio.run(_rebuild(settings, group, tell))
+        except (RebuildRunning, LogChanged, FoldFailed, ReadBackFailed) as error:
+            raise Failed(str(error)) from error
+        except RedisError as error:
+            talk.print(f"[yellow]![/] Redis is filled by the workers, later: {error}")
+        except KeyboardInterrupt:
+            talk.print(f"[yellow]![/] stopped; `tillstream rebuild {name}` goes on from here")
+            raise typer.Exit(130) from None
+        else:
+            _say(done)
+
+
+@cli.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="of read models; all")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="so many orders and days alone, drawn by lot")
+    ] = None,
+) -> None:
+    """Fold the log anew and compare every figure that is served with it. Exits with 1 if any
+    differs."""
+    from redis.exceptions import RedisError
+
+    from app.worker import tune
+    from projections.read_model import FoldFailed
+    from projections.store import ReadModelChanged
+    from streams.readback import ReadBackFailed
+    from streams.subscribe import LogChanged
+
+    settings = Settings()
+    tune()
+    _quietly()
+    wrong = 0
+    for group in groups_of(settings, names or []):
+        try:
+            with _bar("folding") as tell:
+                checked = asyncio.run(_verify(settings, group, names or [], sample, tell))
+        except (ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed, RedisError) as error:
+            raise Failed(str(error)) from error
+        wrong += sum(one.found.differing for one in checked)
+        _tell(checked)
+    raise typer.Exit(1 if wrong else 0)
+
+
+async def _verify(
+    settings: Settings, group: Group, names: Sequence[str], number: int | None, tell: Tell
+) -> list[Checked]:
+    from redis.asyncio import Redis
+
+    from app.worker import source_of
+    from projections.live import LiveFigures
+    from projections.postgres import migrate
+    from projections.sample import verify_sample
+    from projections.verify import verify as whole
+    from projections.verify import verify_live
+
+    await migrate(group.dsn, group.schema)
+    source = source_of(settings)
+    if number is not None:
+        checked = await verify_sample(group, source, number, Random())  # noqa: S311  (no secret)
+        return [one for one in checked if not names or one.read_model in names]
+    checked = await whole(group, source, names, tell)
+    if names:
+        return checked
+    async with Redis.from_url(settings.servers.redis) as redis:
+        live = LiveFigures(redis, settings.prefix, {})
+        return checked + await verify_live(group, source, live)
+
+
+def _tell(checked: Sequence[Checked]) -> None:
+    """What was found, a line for each read model, and the first keys that differ."""
+    for one in checked:
+        found = one.found
+        scope = "" if one.scope == "live" else f", {one.scope}"
+        if not found.differing:
+            named = f", digest {found.right}" if found.right else ""
+            talk.print(f"[green]✓[/] {one.read_model}{scope}: {found.keys:,} keys{named}")
+            continue
+        talk.print(
+            f"[red]✗[/] {one.read_model}{scope}: {found.differing:,} of {found.keys:,} keys differ"
+        )
+        for key, served, told in found.examples:
+            talk.print(f"    {plain(key)}: served {plain(served)}, the log says {plain(told)}")
+
+
+def _quietly() -> None:
+    """Without the readers' own words, which are of interest in a worker."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+
+@cli.command()
+def upgrade() -> None:
+    """Bring the tables of an earlier version to this one's. Exits with 1 if read models are to be
+    rebuilt before their workers can go on."""
+    from projections.postgres import migrate
+
+    settings = Settings()
+
+    async def run() -> tuple[list[str], list[str]]:
+        applied = await migrate(settings.servers.postgres, settings.schema_name)
+        return applied, [r for group in groups_of(settings, []) for r in await _stale(group)]
+
+    applied, stale = asyncio.run(run())
+    for name in applied:
+        talk.print(f"[green]✓[/] {name}")
+    if not applied:
+        talk.print("[green]✓[/] the tables are of this version")
+    for reason in stale:
+        talk.print(f"[yellow]![/] {reason}")
+    raise typer.Exit(1 if stale else 0)
+
+
+async def _stale(group: Group) -> list[str]:
+    """Why a group's workers would not start."""
+    from projections.postgres import connect_alone
+    from projections.store import ReadModelChanged, generations_of
+
+    connection = await connect_alone(group.dsn, group.schema)
+    try:
+        async with connection.transaction():
+            await generations_of(connection, group.name, [step.model for step in group.steps])
+    except ReadModelChanged as changed:
+        return [str(changed)]
+    finally:
+        await connection.close()
+    return []
+
+
+async def _rebuild(settings: Settings, group: Group, tell: Tell) -> Rebuilt:
+    from redis.asyncio import Redis
+
+    from app.worker import source_of
+    from projections.live import LiveFigures
+    from projections.postgres import migrate
+    from projections.rebuild import rebuild as run
+    from projections.rebuild import renew_live
+
+    await migrate(group.dsn, group.schema)
+    source = source_of(settings)
+    done = await run(group, source, tell)
+    async with Redis.from_url(settings.servers.redis) as redis:
+        await renew_live(group, source.clock, LiveFigures(redis, settings.prefix, {}))
+    return done
+
+
+def _say(done: Rebuilt) -> None:
+    rate = (done.folded - done.resumed_at) / done.seconds
+    talk.print(
+        f"[green]✓[/] {done.folded:,} events, {done.folded - done.resumed_at:,} of them in "
+        f"{done.seconds:.1f} s ({rate:,.0f}/s); workers waited {done.fence_seconds * 1000:,.0f} ms"
+    )
+    for name, compared in done.compared.items():
+        if not compared.differing:
+            talk.print(f"  {name}: {compared.keys:,} keys as before, digest {compared.right}")
+            continue
+        talk.print(f"  {name}: {compared.differing:,} of {compared.keys:,} keys are new figures")
+        for key, before, now in compared.examples[:3]:
+            talk.print(f"    {plain(key)}: was {plain(before)}, is {plain(now)}")
+
+
+def plain(values: Sequence[object] | None) -> str:
+    """A part of a row, for people."""
+    return "nothing" if values is None else " ".join(str(value) or '""' for value in values)
+
+
+def _bar(text: str) -> "_Bar":
+    return _Bar(text)
+
+
+class _Bar:
+    """A progress bar with the time that is left; as a context it gives what moves it."""
+
+    def __init__(self, text: str) -> None:
+        self._progress = Progress(
+            TextColumn(text),
+            BarColumn(),
+            TaskProgressColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=talk,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def __enter__(self) -> Tell:
+        self._progress.start()
+        return lambda done, of: self._progress.update(self._task, completed=done, total=of)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def groups_of(settings: Settings, names: Sequence[str]) -> list[Group]:
+    """The groups of these read models, or all. Raises SettingsError where one is not known."""
+    groups = [
+        Group(settings.servers.postgres, settings.schema_name, name, steps_of(name))
+        for name in GROUPS
+    ]
+    known = [table for group in groups for table in group.tables]
+    if unknown := [name for name in names if name not in known]:
+        raise SettingsError(f"no read model {unknown[0]!r}; there are {', '.join(known)}, and all")
+    return [group for group in groups if not names or {*names} & {*group.tables}]

@@ -1,0 +1,95 @@
+"""Rebuilding all read models of the sales, beside reading and decoding the same topic."""
+
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from aiokafka import TopicPartition
+
+from app.settings import Servers
+from loadtests.bench.catch_up import PARTITIONS, PATIENCE, Tell, check, produce, result_of
+from loadtests.bench.events import Recount
+from loadtests.bench.processes import Failed, output_of
+from loadtests.bench.tables import Row, Table
+from loadtests.contenders.job import Job
+from projections.postgres import connect, migrate
+from streams.readback import log_ends
+from streams.topic_ids import topic_ids
+
+PREFIX = "rebuild-"
+GOAL = "0.30 ×"
+
+_READ = "getmany and decode"
+_REBUILD = "rebuild all, 10,000"
+_LARGE = "rebuild all, 75,000"
+_CONTENDERS = {
+    _READ: ("getmany", 10_000, "everything but reading"),
+    _REBUILD: ("rebuild", 10_000, "–"),
+    _LARGE: ("rebuild", 75_000, "–"),
+}
+
+
+async def measure(servers: Servers, home: Path, rounds: int, count: int, tell: Tell) -> list[Table]:
+    """Events a second of each in every round, after one rebuild that fills the live tables."""
+    expected, size = await produce(servers, count, PREFIX)
+    job = Job(
+        kafka=servers.kafka,
+        postgres=servers.postgres,
+        redis=servers.redis,
+        schema="bench_rebuild",
+        prefix=PREFIX,
+        group="sales",
+        partitions=PARTITIONS,
+        records=count,
+        commit_records=10_000,
+        dedupe=True,
+    )
+    await as_if_read(job)
+    await run(home, "rebuild", job, expected)
+    rows = {name: Row(name, leaves_out) for name, (_, _, leaves_out) in _CONTENDERS.items()}
+    for number in range(rounds):
+        names = list(_CONTENDERS)
+        for name in (*names[number % 3 :], *names[: number % 3]):
+            module, commit_records, _ = _CONTENDERS[name]
+            row = rows[name]
+            try:
+                found = await run(
+                    home, module, replace(job, commit_records=commit_records), expected
+                )
+            except Failed as failed:
+                row.failed = str(failed)
+                tell(f"{name}: {failed}")
+                continue
+            row.values.append(count / found)
+            tell(f"{name}: {count / found:,.0f} events/s")
+    note = (
+        f"{count:,} events of {size:.0f} B on {PARTITIONS} partitions into orders, revenue, "
+        "best_sellers and day_changes, from making the tables to the comparison with the old ones "
+        f"and their end, nobody else writing. The goal is {GOAL}."
+    )
+    return [Table("Rebuilding from the log", "events/s", _READ, list(rows.values()), 0, [note])]
+
+
+async def as_if_read(job: Job) -> None:
+    """The state of workers that stand at the log's end. Their tables are empty as yet."""
+    await migrate(job.postgres, job.schema)
+    names = [TopicPartition(job.topic, number) for number in range(job.partitions)]
+    ends = await log_ends(job.kafka, names)
+    ids = await topic_ids(job.kafka, [job.topic])
+    async with await connect(job.postgres, job.schema, size=1) as pool:
+        await pool.executemany(
+            "INSERT INTO progress (group_name, topic, partition, topic_id, next_offset) "
+            "VALUES ($1, 'orders', $2, $3, $4)",
+            [(job.group, name.partition, ids[job.topic], ends[name][1]) for name in names],
+        )
+
+
+async def run(home: Path, module: str, job: Job, expected: Recount) -> float:
+    """The seconds that it took. Raises Failed where it did not end, or ended in other figures."""
+    command = [sys.executable, "-m", f"loadtests.contenders.{module}", json.dumps(asdict(job))]
+    found = result_of(await output_of(command, home, PATIENCE))
+    async with await connect(job.postgres, job.schema, size=1) as pool:
+        async with pool.acquire() as connection:
+            await check(connection, job.schema, expected)  # type: ignore[arg-type]
+    return found["committed"] - found["assigned"]

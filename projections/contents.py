@@ -1,0 +1,160 @@
+"""What tables say, compared: a digest of each, and the keys in which two of them differ.
+
+A digest is the sum of the rows' hashes, so their order does not matter. It is taken in parts by a
+hash of the key: of two tables that differ, only those parts are read of which the digests differ.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+from projections.clock import ShopClock
+from projections.read_model import Contents, Row
+from streams.exclusive import Connection
+
+PARTS = 256
+_MOST_EXAMPLES = 20
+
+Key = tuple[Any, ...]
+Rows = Mapping[Key, Sequence[Any]]
+Parts = Mapping[int, tuple[int, int]]  # rows and the sum of their hashes
+
+
+class Side(NamedTuple):
+    """Tables as one transaction sees them in one schema."""
+
+    transaction: Connection
+    schema: str
+
+    async def look(self) -> Connection:
+        """The transaction, in which names now mean this schema's tables."""
+        path = self.schema.replace('"', '""')
+        await self.transaction.execute(
+            f"SET LOCAL search_path = \"{path}\"; SET LOCAL timezone = 'UTC'"
+        )
+        return self.transaction
+
+
+class Difference(NamedTuple):
+    """A key that two tables differ in: the rest of its row in each, None where it is missing."""
+
+    key: Key
+    left: Sequence[Any] | None
+    right: Sequence[Any] | None
+
+
+class Comparison(NamedTuple):
+    """How many keys there are on either side, how many of them differ, and some of those."""
+
+    keys: int
+    differing: int
+    examples: Sequence[Difference]
+    left: str
+    right: str
+
+
+async def parts(side: Side, contents: Contents) -> Parts:
+    """Of each part of a table: how many rows it has, and the sum of their hashes."""
+    transaction = await side.look()
+    rows = await transaction.fetch(
+        f"""
+        SELECT {_part(contents)} AS part, count(*) AS rows,
+            sum(hashtextextended(told::text, 0)) AS hashes
+        FROM ({contents.rows}) AS told
+        GROUP BY part
+        """  # noqa: S608  (made of constants)
+    )
+    return {row["part"]: (row["rows"], int(row["hashes"])) for row in rows}
+
+
+def digest(found: Parts) -> str:
+    """One word for all of a table."""
+    count = sum(rows for rows, _ in found.values())
+    total = sum(hashes for _, hashes in found.values())
+    return hashlib.sha256(f"{count} {total}".encode()).hexdigest()[:16]
+
+
+async def compare(left: Side, right: Side, contents: Contents) -> Comparison:
+    """Which keys differ between two tables of the same contents."""
+    ours, theirs = await parts(left, contents), await parts(right, contents)
+    keys = sum(max(ours.get(p, (0, 0))[0], theirs.get(p, (0, 0))[0]) for p in {*ours, *theirs})
+    count, examples = 0, list[Difference]()
+    for part in sorted({*ours, *theirs}):
+        if ours.get(part) != theirs.get(part):
+            found = _differences(
+                await _rows(left, contents, part), await _rows(right, contents, part)
+            )
+            count += len(found)
+            examples += found[: _MOST_EXAMPLES - len(examples)]
+    return Comparison(keys, count, examples, digest(ours), digest(theirs))
+
+
+async def of_keys(side: Side, contents: Contents, keys: Sequence[Sequence[str]]) -> Rows:
+    """The rows of these keys, which are texts."""
+    columns = ", ".join(f"told.{name}" for name in contents.key)
+    given = ", ".join(f"${n}::text[]" for n in range(1, len(contents.key) + 1))
+    transaction = await side.look()
+    rows = await transaction.fetch(
+        f"SELECT * FROM ({contents.rows}) AS told "  # noqa: S608
+        f"WHERE ({columns}) IN (SELECT * FROM unnest({given}))",
+        *map(list, zip(*keys, strict=True)),
+    )
+    return _by_key(rows, contents)
+
+
+async def of_day(side: Side, contents: Contents, shop: str, day: date, clock: ShopClock) -> Rows:
+    """The rows of a shop's day."""
+    transaction = await side.look()
+    rows = await transaction.fetch(
+        f"""
+        SELECT told.* FROM ({contents.rows}) AS told,
+            (SELECT $2::date AS day, $3::timestamptz AS starts, $4::timestamptz AS ends) AS asked
+        WHERE told.shop = $1 AND {contents.of_day}
+        """,  # noqa: S608
+        shop,
+        day,
+        clock.midnight(day),
+        clock.midnight(day + timedelta(days=1)),
+    )
+    return _by_key(rows, contents)
+
+
+def compared(left: Rows, right: Rows) -> Comparison:
+    """Which keys differ between some rows."""
+    found = _differences(left, right)
+    return Comparison(len({*left, *right}), len(found), found[:_MOST_EXAMPLES], "", "")
+
+
+def together(found: Sequence[Comparison]) -> Comparison:
+    """Several comparisons of parts of a table as one."""
+    examples = [example for one in found for example in one.examples][:_MOST_EXAMPLES]
+    differing = sum(one.differing for one in found)
+    return Comparison(sum(one.keys for one in found), differing, examples, "", "")
+
+
+async def _rows(side: Side, contents: Contents, part: int) -> Rows:
+    transaction = await side.look()
+    rows = await transaction.fetch(
+        f"SELECT * FROM ({contents.rows}) AS told WHERE {_part(contents)} = $1",  # noqa: S608
+        part,
+    )
+    return _by_key(rows, contents)
+
+
+def _by_key(rows: Iterable[Row], contents: Contents) -> Rows:
+    width = len(contents.key)
+    return {tuple(row)[:width]: tuple(row)[width:] for row in rows}
+
+
+def _differences(left: Rows, right: Rows) -> list[Difference]:
+    return [
+        Difference(key, left.get(key), right.get(key))
+        for key in sorted({*left, *right})
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _part(contents: Contents) -> str:
+    key = ", ".join(f"told.{name}" for name in contents.key)
+    return f"(hashtextextended(ROW({key})::text, 1) & {PARTS - 1})::int"

@@ -1,0 +1,254 @@
+"""Read models made anew from the log beside those in use, and put in their place at one moment.
+
+A group's read models are rebuilt together: they share their offsets, and one builds on another's
+changes. The new tables are filled up to where the workers are. Then a fence: nobody can move the
+group's progress while the last records are folded, and in the same transaction the tables change
+places and the read models get a new generation. Queries go on, before it on the old tables, after
+it on the new; workers find at their next commit that the generation is another, and fold that batch
+again onto the new tables. Only then are the old ones, which nobody sees any more, compared with the
+new as they were at the fence, and dropped.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
+from typing import NamedTuple
+
+import asyncpg
+import structlog
+
+from projections.clock import ShopClock
+from projections.contents import Comparison, Side, compare
+from projections.live import LiveFigures
+from projections.postgres import connect, connect_alone
+from projections.refold import (
+    Group,
+    Refold,
+    Source,
+    Tell,
+    catch_up,
+    create_tables,
+    drop_tables,
+    offsets_of,
+    refolding,
+)
+from projections.store import GroupStore
+from streams.exclusive import Connection, alone
+
+logger = structlog.get_logger()
+
+_FENCE_SECONDS = 5.0  # how long the workers are kept waiting, at most
+_LOCK_SECONDS = 1.0  # how long queries queue behind a lock that waits for a longer one
+_PAUSE_SECONDS = 0.5
+_ASK_SECONDS = 0.2
+_BUSY_SECONDS = 8.0  # after a kill, so long Postgres may take for the lock of a dead process
+
+
+class RebuildRunning(Exception):
+    """Another process is rebuilding this group."""
+
+
+class Rebuilt(NamedTuple):
+    """What was done: events folded now and in earlier attempts; how long the workers waited; and
+    how the old tables differed from the new, `left` and `right`."""
+
+    folded: int
+    resumed_at: int
+    seconds: float
+    fence_seconds: float
+    compared: Mapping[str, Comparison]
+
+
+class _NotNow(Exception):
+    """The moment was not right for the switch: it is tried again."""
+
+
+_IN_THE_WAY = (
+    TimeoutError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+)
+
+
+def _schema(group: Group) -> str:
+    """Where a group's new tables stand while they are filled."""
+    return f"{group.schema}_rebuild_{group.name}"
+
+
+def _replaced(group: Group) -> str:
+    """Where the old ones stand until they are dropped."""
+    return f"{group.schema}_replaced_{group.name}"
+
+
+async def rebuild(group: Group, source: Source, tell: Tell = lambda _done, _of: None) -> Rebuilt:
+    """Rebuilds a group's read models; goes on with what an interrupted attempt has left.
+
+    Raises RebuildRunning, LogChanged, FoldFailed, ReadBackFailed, OSError, PostgresError.
+    """
+    begun = time.monotonic()
+    async with _alone(group) as connection:
+        await drop_tables(connection, _replaced(group))
+        schema = _schema(group)
+        kept = not await create_tables(
+            connection, group, schema, await origin(connection, group, source)
+        )
+        live = await offsets_of(connection, group.name, group.schema)
+        if kept:
+            logger.info("goes on where an earlier attempt has stopped")
+        async with refolding(group, source, schema, list(live)) as refold:
+            resumed_at = sum(refold.at.values())
+            fence_seconds, compared = await _switch_when_near(connection, group, refold, tell)
+    return Rebuilt(
+        sum(refold.at.values()), resumed_at, time.monotonic() - begun, fence_seconds, compared
+    )
+
+
+@asynccontextmanager
+async def _alone(group: Group) -> AsyncIterator[Connection]:
+    async def connected() -> Connection:
+        return await connect_alone(group.dsn, group.schema)
+
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(_BUSY_SECONDS):
+                work = alone(connected, f"rebuild/{group.name}", _ASK_SECONDS)
+                connection = await stack.enter_async_context(work)
+        except TimeoutError:
+            raise RebuildRunning(f"{group.name} is being rebuilt by another process") from None
+        yield connection
+
+
+async def origin(connection: Connection, group: Group, source: Source) -> str:
+    """All that tables depend on besides the log: those of another origin are of no use."""
+    rows = await connection.fetch(f'SELECT name FROM "{group.schema}".migrations ORDER BY name')  # noqa: S608
+    return json.dumps(
+        {
+            "read_models": {step.model.name: step.model.version for step in group.steps},
+            "migrations": [row["name"] for row in rows],
+            "timezone": source.clock.zone.key,
+            "window": source.window,
+        },
+        sort_keys=True,
+    )
+
+
+async def _switch_when_near(
+    connection: Connection, group: Group, refold: Refold, tell: Tell
+) -> tuple[float, Mapping[str, Comparison]]:
+    """Folds on until the switch succeeds; how long it took, and how the tables compare."""
+    for attempt in count():
+        await catch_up(connection, group, refold, tell)
+        if not attempt:
+            await _analyze(connection, group)
+        try:
+            return await _switch(connection, group, refold)
+        except _NotNow as error:
+            logger.info("the switch is tried again", reason=str(error))
+            await asyncio.sleep(min(attempt + 1, 10) * _PAUSE_SECONDS)
+    raise AssertionError("unreachable")
+
+
+async def renew_live(group: Group, clock: ShopClock, live: LiveFigures) -> None:
+    """Puts the live figures of the new tables into Redis, and takes those of the old ones out.
+
+    Raises OSError, PostgresError, RedisError.
+    """
+    pool = await connect(group.dsn, group.schema, size=1)
+    try:
+        store = GroupStore(pool, group.name, group.steps, clock)
+        generations = await store.register()
+        await live.refill(await store.live_figures())
+    finally:
+        await pool.close()
+    await live.retire(generations)
+
+
+async def _analyze(connection: Connection, group: Group) -> None:
+    """A table without statistics is scanned where it has an index."""
+    for table in group.tables:
+        await connection.execute(f'ANALYZE "{_schema(group)}".{table}')
+
+
+async def _switch(
+    connection: Connection, group: Group, refold: Refold
+) -> tuple[float, Mapping[str, Comparison]]:
+    """Fences the group, folds what is left, and puts the new tables in place. Raises _NotNow."""
+    witness = await connect_alone(group.dsn, group.schema)
+    try:
+        async with witness.transaction(isolation="repeatable_read", readonly=True):
+            begun = time.monotonic()
+            try:
+                async with connection.transaction():
+                    # Not around the commit: whoever leaves that does not know how it ended.
+                    async with asyncio.timeout(_FENCE_SECONDS):
+                        await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+                        await connection.execute("LOCK TABLE progress IN SHARE ROW EXCLUSIVE MODE")
+                        await refold.to(await offsets_of(connection, group.name, group.schema))
+                        await witness.execute("SELECT")  # sees the tables as they are at this point
+                        await _exchange(connection, group)
+            except _IN_THE_WAY as error:
+                raise _NotNow(repr(error)) from error
+            seconds = time.monotonic() - begun
+            old, new = Side(witness, _replaced(group)), Side(witness, group.schema)
+            compared = {
+                step.model.name: await compare(old, new, step.model.contents)
+                for step in group.steps
+                if step.model.contents is not None
+            }
+    finally:
+        await witness.close()
+    await drop_tables(connection, _replaced(group))
+    return seconds, compared
+
+
+async def _exchange(connection: Connection, group: Group) -> None:
+    """The new tables for the old ones, with all that belongs to them."""
+    live, new, old = group.schema, _schema(group), _replaced(group)
+    # Whoever reads several tables at one moment has said so here; see `one_generation`.
+    await connection.execute("LOCK TABLE read_models IN ACCESS EXCLUSIVE MODE")
+    await connection.execute(f'CREATE SCHEMA "{old}"')
+    for step in group.steps:
+        name = step.model.name
+        if step.model.contents is None:
+            await connection.execute(
+                f'INSERT INTO "{live}".{name} SELECT * FROM "{new}".{name} ON CONFLICT DO NOTHING'  # noqa: S608
+            )
+        else:
+            await connection.execute(f'ALTER TABLE "{live}".{name} SET SCHEMA "{old}"')
+            await connection.execute(f'ALTER TABLE "{new}".{name} SET SCHEMA "{live}"')
+    for statement in (_PROGRESS, _NO_LONGER_REFUSED, _REFUSED):
+        await connection.execute(statement.format(live=live, new=new), group.name)
+    await connection.executemany(
+        _GENERATION, [(step.model.name, step.model.version) for step in group.steps]
+    )
+    # Whoever is killed from here on must not find it, and fold on into what is live now.
+    await drop_tables(connection, new)
+
+
+_GENERATION = """
+    INSERT INTO read_models AS known VALUES ($1, $2, 1)
+    ON CONFLICT (name) DO UPDATE SET
+        version = excluded.version, generation = known.generation + 1
+"""
+_PROGRESS = """
+    UPDATE "{live}".progress AS progress SET
+        next_offset = new.next_offset, topic_id = new.topic_id, last_digest = new.last_digest,
+        applied = new.applied, repeated = new.repeated, quarantined = new.quarantined,
+        complete_to = greatest(progress.complete_to, new.complete_to)
+    FROM "{new}".progress AS new
+    WHERE progress.group_name = $1 AND new.group_name = $1
+        AND progress.topic = new.topic AND progress.partition = new.partition
+"""
+_NO_LONGER_REFUSED = """
+    DELETE FROM "{live}".quarantine WHERE group_name = $1
+        AND (topic, partition, record_offset) NOT IN (
+            SELECT topic, partition, record_offset FROM "{new}".quarantine WHERE group_name = $1
+        )
+"""
+_REFUSED = """
+    INSERT INTO "{live}".quarantine
+    SELECT * FROM "{new}".quarantine WHERE group_name = $1 ON CONFLICT DO NOTHING
+"""

@@ -1,0 +1,141 @@
+"""The state of an earlier version is migrated, and goes on as if it had always been of this one.
+
+`tests/fixtures/state-0006.jsonl` is what a worker of the version with six migrations had read, and
+what it had made of it. A migration that changes tables gets another such file beside it.
+"""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from app.cli.rebuild import _stale
+from app.settings import Settings
+from app.subscriptions import steps_of
+from projections import postgres
+from projections.postgres import connect, migrate
+from projections.verify import verify
+from streams import codec
+from streams.codec import Refused
+from streams.events import Event
+from streams.log import Log
+from streams.topic_ids import topic_ids
+from streams.topics import create_topics
+from tests.e2e.service import end, environment, run_cli
+from tests.integration.test_rebuild import doubled, group_of, rebuilt, source_of
+from tests.integration.test_subscribe import PARTITIONS, read_all, sales
+from tests.sales import booked, recount
+
+STATE = [
+    json.loads(line, parse_float=str)
+    for line in (Path(__file__).parents[1] / "fixtures/state-0006.jsonl").read_text().splitlines()
+]
+LAST = "0006"
+
+Pool = asyncpg.Pool
+
+
+@pytest.fixture
+async def events(settings: Settings) -> list[Event]:
+    """The log of then, appended as it stood; the events in it that count."""
+    servers = settings.servers
+    await create_topics(servers.kafka, PARTITIONS, settings.prefix, topics=("orders",))
+    topic = settings.prefix + "orders"
+    found: dict[str, Event] = {}
+    async with AIOKafkaProducer(bootstrap_servers=servers.kafka) as producer:
+        for one in STATE:
+            if "partition" in one:
+                value = one["value"].encode()
+                await producer.send_and_wait(topic, value, one["key"].encode(), one["partition"])
+                try:
+                    event = codec.decode_envelope(value)
+                    found.setdefault(event.id, event)
+                except Refused:
+                    pass
+    return list(found.values())
+
+
+@pytest.fixture
+async def pool(
+    settings: Settings, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Pool]:
+    """The tables of then, with what they held."""
+    dsn, topic = settings.servers.postgres, settings.prefix + "orders"
+    every = postgres._migrations()
+    with monkeypatch.context() as patched:
+        first = [(name, sql) for name, sql in every if name[:4] <= LAST]
+        patched.setattr(postgres, "_migrations", lambda: first)
+        await migrate(dsn, settings.schema_name)
+    found = await connect(dsn, settings.schema_name)
+    rows: dict[str, list[Any]] = {}
+    for one in STATE:
+        if "table" in one:
+            rows.setdefault(one["table"], []).append(one["row"])
+    for table, held in rows.items():
+        compact = json.dumps(held, separators=(",", ":"), ensure_ascii=False)
+        await found.execute(
+            f"INSERT INTO {table} SELECT * FROM json_populate_recordset(null::{table}, $1)", compact
+        )
+    ids = await topic_ids(settings.servers.kafka, [topic])
+    await found.execute("UPDATE progress SET topic_id = $1", ids[topic])
+    yield found
+    found.terminate()
+
+
+async def test_a_worker_goes_on_from_the_state_of_an_earlier_version(
+    settings: Settings, pool: Pool, events: list[Event]
+) -> None:
+    assert await booked(pool) == recount(events)
+    applied = await migrate(settings.servers.postgres, settings.schema_name)
+    assert applied == [name for name, _ in postgres._migrations() if name[:4] > LAST]
+    more = sales(60, start=100, orders=10)
+    log = Log(settings.servers.kafka, PARTITIONS, settings.prefix, deadline=20)
+    await log.start()
+    await log.connected()
+    await log.append(more)
+    await log.stop()
+    await read_all(settings, pool)
+    assert await booked(pool) == recount([*events, *more])
+    counts = await pool.fetchrow(
+        "SELECT sum(applied) AS applied, sum(repeated) AS repeated, sum(quarantined) AS quarantined"
+        " FROM progress"
+    )
+    assert counts is not None
+    assert tuple(counts) == (len(events) + len(more), 2, 1)
+    checked = await verify(group_of(settings), source_of(settings), ())
+    assert [one.found.differing for one in checked] == [0, 0, 0]
+    done = await rebuilt(settings)
+    assert not any(found.differing for found in done.compared.values())
+
+
+async def test_upgrading_says_what_it_did_and_the_second_time_that_there_is_nothing_to_do(
+    settings: Settings, pool: Pool
+) -> None:
+    said = []
+    for _ in range(2):
+        process = run_cli("upgrade", environment=environment(settings), stderr=-1)
+        try:
+            _, told = await asyncio.to_thread(process.communicate, timeout=60)
+        finally:
+            if process.poll() is None:
+                end(process, signal.SIGKILL)
+        assert process.returncode == 0, told
+        said.append(told.decode())
+    assert "0007_verify_results.sql" in said[0]
+    assert "the tables are of this version" in said[1]
+
+
+async def test_a_read_model_of_other_code_is_named_before_its_workers_stop_at_it(
+    settings: Settings, pool: Pool
+) -> None:
+    await migrate(settings.servers.postgres, settings.schema_name)
+    assert await _stale(group_of(settings)) == []
+    [reason] = await _stale(group_of(settings, doubled()))
+    assert "tillstream rebuild revenue" in reason
+    assert steps_of("sales")[1].model.version == 1
