@@ -109,9 +109,14 @@ def stream_id(text: str) -> StreamId:
     return int(milliseconds), int(number or 0)
 
 
+def figure(encoded: bytes) -> LiveFigure:
+    """What filters look at, of a figure as clients get it."""
+    return _figures.decode(encoded)
+
+
 def change(found: str, fields: Mapping[bytes, bytes]) -> Change:
     """An entry of the stream, decoded once for all clients."""
-    return Change(stream_id(found), _figures.decode(fields[b"f"]), fields[b"f"])
+    return Change(stream_id(found), figure(fields[b"f"]), fields[b"f"])
 
 
 def figures_message(kind: str, name: str, revision: str, figures: Sequence[bytes]) -> Message:
