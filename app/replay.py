@@ -85,8 +85,8 @@ async def replay_file(
             entries = _Entries(past.entries, path, past.lines)
             async with _log(settings) as log, _pool(servers.postgres, settings.schema_name) as pool:
                 sent_at = await _play(log, pool, entries, speed, sent, readers, bars)
-                if not entries.broken:
-                    await note_complete(pool, shop)
+                if sent.events and not entries.broken:
+                    await _note_complete(pool, shop)
     except asyncio.CancelledError:
         console.print(interrupted(sent))
         raise
@@ -94,11 +94,26 @@ async def replay_file(
     if entries.broken and not sent.lines:
         raise ReplayFailed(f"{entries.broken}. Nothing was sent")
     account = past.account()
+    if not sent.events:
+        for line in rejections(account.rejected):
+            console.print(line)
+        raise ReplayFailed(f"{nothing_in(path, file_format, account)}. Nothing was sent")
     console.print(table(account))
     for line in closing_lines(account, sent, durations):
         console.print(line)
     if entries.broken:
         raise ReplayFailed(f"{entries.broken}; what stands before that is in the log")
+
+
+async def _note_complete(pool: "asyncpg.Pool[asyncpg.Record]", shop: str) -> None:
+    try:
+        await note_complete(pool, shop)
+    except _AWAY as error:
+        raise ReplayFailed(
+            "all of it is in the figures, but Postgres could not be told that the days of this "
+            f"past are complete ({error!r}): they close some time later. Running it again is "
+            "harmless, and tells it"
+        ) from error
 
 
 async def _open(path: Path, file_format: str, settings: Settings, shop: str) -> Opened:
@@ -274,6 +289,13 @@ def interrupted(sent: Sent) -> str:
     )
 
 
+def nothing_in(path: Path, file_format: str, account: Account) -> str:
+    """Why a file has led to no event."""
+    if not account.lines:
+        return f"{path} holds no line"
+    return f"no line of {path} is a good one of {file_format}, of {account.lines:,} read"
+
+
 def table(account: Account) -> Table:
     """Every line read, by what it was and what became of it."""
     shown = Table("lines", "what they are", "events", "amount", box=None, header_style="dim")
@@ -288,7 +310,7 @@ def table(account: Account) -> Table:
 
 def closing_lines(account: Account, sent: Sent, took: Durations) -> Iterator[str]:
     """The rejected lines, the figures, and how long everything took."""
-    yield from _rejections(account.rejected)
+    yield from rejections(account.rejected)
     if account.sums:
         yield account.sums
     if unread := sent.lines - sent.read_lines:
@@ -301,7 +323,8 @@ def closing_lines(account: Account, sent: Sent, took: Durations) -> Iterator[str
     )
 
 
-def _rejections(rejected: Sequence[Rejected]) -> Iterator[str]:
+def rejections(rejected: Sequence[Rejected]) -> Iterator[str]:
+    """The lines that became no event, by reason, with the first of each."""
     counts = Counter((field, reason) for _, field, reason in rejected)
     first = {(field, reason): line for line, field, reason in reversed(rejected)}
     for (field, reason), count in counts.most_common(_SHOWN_REJECTIONS):

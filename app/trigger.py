@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import httpx2
 import msgspec
@@ -225,10 +226,10 @@ def next_steps(to: Target, event: Mapping[str, Any], position: str) -> Iterator[
     data = orjson.dumps(event["data"]).decode()
     yield f"[green]✓[/] {event['type']} {escape(data)}"
     topic = position.partition(":")[0]
-    where = f"shop={to.shop}&min_position={position}"
+    where = f"shop={quote(to.shop, safe='')}&min_position={position}"
     if topic == "orders":
         order_id = event["data"].get("order_id") or event["data"].get("checkout_id")
-        yield f"  curl '{to.api}/v1/orders/{order_id}?{where}'"
+        yield f"  curl '{to.api}/v1/orders/{quote(str(order_id), safe='')}?{where}'"
         yield f"  curl '{to.api}/v1/sales/revenue?{where}'"
     elif any(topic in topics_of(group) for group in GROUPS):
         yield "  tillstream doctor  # says when it is applied"

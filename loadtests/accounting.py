@@ -152,7 +152,10 @@ def report(ledger: Ledger, missing: Sequence[Missing]) -> str:
     events = ledger.events.total()
     if not missing:
         left = f", {len(ledger.unknown)} orders without an answer" if ledger.unknown else ""
-        return f"✓ all {events:,} acknowledged events count, {len(ledger.sold):,} orders{left}"
+        return (
+            f"✓ {events:,} events acknowledged, each at a place of its own; "
+            f"all {len(ledger.sold):,} orders among them count{left}"
+        )
     head = ("what", "acknowledged", "found")
     rows = [head, *missing[:50]]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

@@ -11,6 +11,7 @@ Locust brings gevent, which patches the standard library: nothing but locust imp
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import takewhile
 from random import Random
 from typing import Any
@@ -99,27 +100,35 @@ class LiveDashboard(User):
     wait_time = constant(1)
 
     def on_start(self) -> None:
-        self.product = f"{MARKED}-{uuid4().hex[:8]}"
-        self.sent = self.acknowledged = 0
         self.http = requests.Session()
-        self.screen: dict[str, int] = {}
         self.socket: WebSocket | None = None
-        self._subscribe()
+        self._begin()
 
     def on_stop(self) -> None:
-        if self.socket is not None:
-            self.socket.close()
+        self._leave()
         self.http.close()
 
+    def _begin(self) -> None:
+        """Another product, of which nothing was sold: also after an error, for an order that nobody
+        answered for may be on the screen or not, and would be taken for the next one."""
+        self._leave()
+        self.product = f"{MARKED}-{uuid4().hex[:8]}"
+        self.sent = self.acknowledged = 0
+        self.screen: dict[str, int] = {}
+
+    def _leave(self) -> None:
+        socket, self.socket = self.socket, None
+        if socket is not None:
+            with suppress(WebSocketException, OSError):  # it may be what has failed
+                socket.close()
+
     def _subscribe(self) -> WebSocket:
-        """The socket, opened anew where it was lost: its snapshot tells what was missed."""
         if self.socket is None:
             address = f"{self.host}/v1/live".replace("http", "ws", 1)
-            socket = create_connection(address, timeout=_ON_SCREEN_SECONDS)
+            self.socket = create_connection(address, timeout=_ON_SCREEN_SECONDS)
             wanted = {"dimension": "product", "key": self.product}
-            socket.send(json.dumps({"subscribe": "revenue", "filter": wanted}))
-            self._show(socket, "snapshot")
-            self.socket = socket
+            self.socket.send(json.dumps({"subscribe": "revenue", "filter": wanted}))
+            self._show(self.socket, "snapshot")
         return self.socket
 
     def _show(self, socket: WebSocket, *kinds: str) -> None:
@@ -135,24 +144,29 @@ class LiveDashboard(User):
 
     @task
     def sells_and_sees_it(self) -> None:
+        begun = time.perf_counter()
+        try:
+            self._sell()
+        except (requests.RequestException, WebSocketException, OSError) as error:
+            self._note("from POST to screen", time.perf_counter() - begun, error)
+            self._begin()
+
+    def _sell(self) -> None:
+        """Raises RequestException, WebSocketException, OSError."""
+        socket, begun = self._subscribe(), time.perf_counter()
         self.sent += 1
         order = self._order()
         ledger.sending(order)
-        begun, error = time.perf_counter(), None
-        try:
-            socket = self._subscribe()
-            answer = self.http.post(
-                f"{self.host}/v1/events", json=order, headers=_headers, timeout=_ON_SCREEN_SECONDS
-            )
-            answer.raise_for_status()
-            ledger.acknowledged(order, answer.json()["position"])
-            self.acknowledged += 1
-            self._note("from POST to 202", time.perf_counter() - begun)
-            while sum(self.screen.values()) < self.acknowledged:
-                self._show(socket, "delta", "snapshot")
-        except (requests.RequestException, WebSocketException, OSError) as problem:
-            error, self.socket = problem, None
-        self._note("from POST to screen", time.perf_counter() - begun, error)
+        answer = self.http.post(
+            f"{self.host}/v1/events", json=order, headers=_headers, timeout=_ON_SCREEN_SECONDS
+        )
+        answer.raise_for_status()
+        ledger.acknowledged(order, answer.json()["position"])
+        self.acknowledged += 1
+        self._note("from POST to 202", time.perf_counter() - begun)
+        while sum(self.screen.values()) < self.acknowledged:
+            self._show(socket, "delta", "snapshot")
+        self._note("from POST to screen", time.perf_counter() - begun)
 
     def _order(self) -> Happening:
         line = {"product_id": self.product, "category": MARKED, "price": "1.00", "quantity": 1}

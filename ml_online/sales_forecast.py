@@ -150,7 +150,7 @@ def _new_model() -> "BayesianLinearRegression":
 def _close(shop: _Shop, day: int, values: Mapping[SeriesKey, int]) -> None:
     shop.last = day
     for key in sorted(values.keys() - shop.series.keys()):
-        if len(shop.series) < _MOST_SERIES:
+        if values[key] and len(shop.series) < _MOST_SERIES:
             shop.series[key] = Series(day)
     ordered = sorted(shop.series.items())
     for key, series in ordered:
@@ -167,7 +167,7 @@ def _mend(shop: _Shop, day: int, values: Mapping[SeriesKey, int]) -> None:
     for key, value in sorted(values.items()):
         if key in shop.series:
             shop.series[key].put(day, value)
-        elif shop.last - day < HISTORY and len(shop.series) < _MOST_SERIES:
+        elif value and shop.last - day < HISTORY and len(shop.series) < _MOST_SERIES:
             series = shop.series[key] = Series(day)
             for one in [value, *[0] * (shop.last - day)]:
                 series.append(one)
@@ -199,4 +199,4 @@ def _foretell(models: "Sequence[BayesianLinearRegression]", series: Series) -> M
     return Made(series.scale, said, last_week)
 
 
-SALES_FORECAST = ModelFamily("sales_forecast", version=1, new=SalesForecaster)
+SALES_FORECAST = ModelFamily("sales_forecast", version=2, new=SalesForecaster)

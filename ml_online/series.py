@@ -44,9 +44,11 @@ class Series(Struct, array_like=True):
 
     def put(self, day: int, value: int) -> None:
         """Another value of a day that is over, and of what was scored on it. Days before the kept
-        history stay as they were."""
+        history stay as they were, and days without a sale before the first begin no series: of a
+        history read into a living shop come years of them."""
         if day < self.begin:
-            self._extend(day, value)
+            if value:
+                self._extend(day, value)
             return
         at = day - self.begin
         old = self.values[at]

@@ -11,7 +11,7 @@ import glob
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -75,11 +75,12 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 class Snapshot(NamedTuple):
-    """Live figures as they stood at a revision: (epoch, id of the last change in the stream)."""
+    """Live figures as they stood at a revision: (epoch, id of the last change in the stream). Each
+    is the JSON that clients get."""
 
     epoch: str
     stream_id: str
-    figures: Sequence[Mapping[str, Any]]
+    figures: Sequence[bytes]
 
 
 class EpochLost(Exception):
@@ -162,9 +163,7 @@ class LiveFigures:
         epoch, last, *held = await pipeline.execute()
         if epoch is None:
             raise EpochLost
-        figures = [
-            msgspec.json.decode(value.split(b" ", 2)[2]) for values in held for value in values
-        ]
+        figures = [value.split(b" ", 2)[2] for values in held for value in values]
         return Snapshot(epoch.decode(), last[0][0].decode() if last else "0-0", figures)
 
 

@@ -23,7 +23,7 @@ def main() -> None:
     try:
         cli()
     except (Failed, PartitionsDiffer, SettingsError, StackError) as error:
-        talk.print(f"[red]✗[/] {error}")
+        talk.print(f"[red]✗[/] {escape(str(error))}")
         sys.exit(1)
     except ValidationError as error:
         for wrong in error.errors(include_url=False):

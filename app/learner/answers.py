@@ -162,7 +162,7 @@ def one_series(
         raise Problem(
             404,
             "unknown_series",
-            f"no closed day has a figure of {level} {key}".rstrip()
+            f"no closed day has a sale of {level} {key}".rstrip()
             + ": a forecast takes seven of them, and a day is closed an hour after its end",
         )
     if len(found) > 1:

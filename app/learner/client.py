@@ -24,7 +24,6 @@ _PATIENCE_SECONDS = 2.0
 _CONNECT_SECONDS = 0.5
 _PASSED_ON = ("content-type", "retry-after")
 
-
 NAME = "x-learner"
 """The header in which a learner says whose it is: an old address may be another's by now."""
 
@@ -44,7 +43,8 @@ class LearnerClient:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", name: str) -> None:
         self._pool = pool
         self._name = name
-        self._client = httpx2.AsyncClient()
+        # The learner is a neighbour: a proxy that leads out of the house would not find it.
+        self._client = httpx2.AsyncClient(trust_env=False)
         self._address: str | None = None
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 
 _ASK_SECONDS = 1.0
+_TRY_SECONDS = 0.5
 _ANSWER_SECONDS = 10.0
 _GONE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -50,7 +51,12 @@ async def leadership(dsn: str, schema: str, group: str) -> AsyncIterator[Leaders
         raise LeadershipLost(f"Postgres cannot be reached: {error!r}") from error
     try:
         try:
-            await connection.execute("SELECT pg_advisory_lock($1)", lock_of(schema, group))
+            # Asked for again and again: whoever waits within the statement keeps Postgres from
+            # vacuuming, and a second learner may wait for weeks.
+            while not await connection.fetchval(
+                "SELECT pg_try_advisory_lock($1)", lock_of(schema, group), timeout=_ANSWER_SECONDS
+            ):
+                await asyncio.sleep(_TRY_SECONDS)
         except _GONE as error:
             raise LeadershipLost(f"Postgres went away: {error!r}") from error
         yield Leadership(connection)

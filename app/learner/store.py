@@ -28,7 +28,6 @@ from streams.subscribe import Batch, Partition, Progress
 logger = structlog.get_logger()
 
 _TURN_SECONDS = 0.002
-_TURN_FACTS = 8
 
 
 class LearnerStore(GroupStore):
@@ -173,9 +172,9 @@ class LearnerStore(GroupStore):
     async def _learn(self, facts: Sequence[Fact]) -> None:
         """One after the other; whoever asks for a prediction gets a turn in between."""
         turn = time.perf_counter()
-        for number, fact in enumerate(facts, 1):
+        for fact in facts:
             self.models.learn(fact)
-            if not number % _TURN_FACTS and time.perf_counter() - turn > _TURN_SECONDS:
+            if time.perf_counter() - turn > _TURN_SECONDS:
                 await asyncio.sleep(0)
                 turn = time.perf_counter()
 

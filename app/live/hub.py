@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import structlog
 from redis.asyncio import Redis
 
 from app.live import protocol
 from app.live.client import Client
-from app.live.protocol import Change, LiveFigure, Message, StreamId, Subscription, stream_id
+from app.live.protocol import Change, Message, StreamId, Subscription, stream_id
 from projections.clock import ShopClock
 from projections.live import MOST_ENTRIES, LiveFigures
 from projections.read_model import LIVE
@@ -123,9 +122,7 @@ class Hub:
         days = [day.isoformat() for day in self._clock.days(now - LIVE, now + AHEAD)]
         snapshot = await self._live.snapshot(subscription.shop, subscription.metric, days)
         figures = [
-            msgspec.json.encode(figure)
-            for figure in snapshot.figures
-            if subscription.wants(msgspec.convert(figure, LiveFigure))
+            encoded for encoded in snapshot.figures if subscription.wants(protocol.figure(encoded))
         ]
         revision = f"{snapshot.epoch}:{snapshot.stream_id}"
         message = protocol.figures_message("snapshot", subscription.id, revision, figures)

@@ -111,11 +111,16 @@ def stream_id(text: str) -> StreamId:
     return int(milliseconds), int(number or 0)
 
 
+def figure(encoded: bytes) -> LiveFigure:
+    """What filters look at, of a figure as clients get it."""
+    return _figure.decode(encoded)
+
+
 def changes(found: str, fields: Mapping[bytes, bytes]) -> list[Change]:
     """An entry of the stream, decoded once for all clients."""
     at = stream_id(found)
     encoded = _array.decode(fields[b"figures"])
-    return [Change(at, _figure.decode(figure), bytes(figure)) for figure in encoded]
+    return [Change(at, figure(one), bytes(one)) for one in encoded]
 
 
 def figures_message(kind: str, name: str, revision: str, figures: Sequence[bytes]) -> Message:

@@ -22,16 +22,17 @@ export function ink(name) {
 const FONT = '12px "Inter Variable", ui-sans-serif, system-ui, sans-serif';
 
 /**
- * An axis with quiet labels.
+ * An axis with quiet labels; the one below, unless its options say otherwise.
  * @param {object} options uPlot's
  */
 export const axis = (options) => ({
+  size: 32,
   stroke: () => ink("--muted"),
   font: FONT,
   ticks: { show: false },
   border: { show: false },
   grid: { show: false },
-  gap: 8,
+  gap: 10,
   ...options,
 });
 

@@ -31,23 +31,23 @@ export const approximate = (amount) => Number(amount) / Number(UNIT);
 
 /** @type {Map<string, Intl.NumberFormat>} */
 const formats = new Map();
+/** @type {Record<string, Intl.NumberFormatOptions>} */
+const WAYS = {
+  exact: {},
+  compact: { notation: "compact", maximumFractionDigits: 1 },
+  whole: { minimumFractionDigits: 0, maximumFractionDigits: 0 },
+};
 
 /**
  * @param {string} currency
- * @param {boolean} compact `€1.2K` rather than `€1,234.50`
+ * @param {"exact" | "compact" | "whole"} way `€1,234.50`, `€1.2K` or `€1,235`
  * @returns {Intl.NumberFormat}
  */
-export function moneyFormat(currency, compact = false) {
-  const key = `${currency} ${compact}`;
+export function moneyFormat(currency, way = "exact") {
+  const key = `${currency} ${way}`;
   let format = formats.get(key);
   if (!format) {
-    format = new Intl.NumberFormat(undefined, {
-      style: "currency",
-      currency,
-      ...(compact
-        ? { notation: "compact", maximumFractionDigits: 1 }
-        : {}),
-    });
+    format = new Intl.NumberFormat(undefined, { style: "currency", currency, ...WAYS[way] });
     formats.set(key, format);
   }
   return format;
@@ -61,6 +61,17 @@ export function moneyFormat(currency, compact = false) {
  */
 export const money = (amount, currency) =>
   moneyFormat(currency).format(/** @type {any} */ (decimal(amount)));
+
+const MANY = 1000n * UNIT;
+
+/**
+ * Of something that nobody knows to the cent.
+ * @param {bigint} amount ten-thousandths
+ * @param {string} currency
+ * @returns {string}
+ */
+export const estimate = (amount, currency) =>
+  moneyFormat(currency, amount < MANY ? "exact" : "whole").format(approximate(amount));
 
 const counts = new Intl.NumberFormat();
 

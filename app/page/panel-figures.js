@@ -49,19 +49,17 @@ function Figure({ name, value, note, children }) {
 
 function Pace() {
   const { perMinute, seconds, bars } = state.pace.value;
-  const highest = Math.max(3, ...bars);
-  const note =
-    perMinute === null ? "listening" : seconds < 60 ? `over ${seconds} s so far` : "over the last minute";
+  const highest = Math.max(3, ...bars.map(({ orders }) => orders));
   return html`<${Figure}
     name="Orders a minute"
     value=${perMinute === null ? "–" : rate.format(perMinute)}
-    note=${note}
+    note=${paceNote(perMinute, seconds)}
   >
     <svg class="pulse" viewBox="0 0 120 40" preserveAspectRatio="none" aria-hidden="true">
-      ${bars.map((orders, i) => {
+      ${bars.map(({ orders, seen }, i) => {
         const height = orders ? Math.max(2, (orders / highest) * 40) : 1;
         return html`<rect
-          class=${orders ? "some" : "none"}
+          class=${seen && orders ? "some" : "none"}
           x=${i * 2 + 0.25}
           y=${40 - height}
           width="1.5"
@@ -70,4 +68,16 @@ function Pace() {
       })}
     </svg>
   <//>`;
+}
+
+/**
+ * What the pace is of: it is counted from when this page was opened.
+ * @param {number | null} perMinute
+ * @param {number | null} seconds
+ */
+function paceNote(perMinute, seconds) {
+  if (perMinute === null) return "listening";
+  if (seconds === null) return "the mean of this hour";
+  if (seconds < 60) return `over ${seconds} s so far, grey: the mean of this hour`;
+  return "over the last minute";
 }

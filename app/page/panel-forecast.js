@@ -4,9 +4,11 @@ import { useMemo, useRef } from "preact/hooks";
 import { axis, Chart, grid, ink, line } from "./chart.js";
 import { addDays, longDay, shortDay } from "./clock.js";
 import { html } from "./html.js";
-import { approximate, money, moneyFormat } from "./money.js";
+import { approximate, estimate, money, moneyFormat, units } from "./money.js";
 import * as state from "./state.js";
 import { Table } from "./table.js";
+
+const ENOUGH_PAIRS = 28; // of a forecast and what came
 
 export function Forecast() {
   const { state: how, days } = state.forecast.value;
@@ -17,7 +19,7 @@ export function Forecast() {
     <header>
       <h2 id="forecast">${how === "ready" || !drawn ? "The next 28 days" : "The last 28 days"}</h2>
       ${how === "ready"
-        ? html`<p class="note"><b>${money(total, state.currency.value)}</b> expected</p>`
+        ? html`<p class="note"><b>${estimate(total, state.currency.value)}</b> expected</p>`
         : drawn && html`<p class="note">${reason()}</p>`}
     </header>
     ${drawn
@@ -38,7 +40,19 @@ function reason() {
   const closed = state.pastDays.value.length;
   if (how === "loading") return "Asking for the forecast";
   if (how === "learning") return `Learning: ${closed} ${closed === 1 ? "day" : "days"} closed yet`;
+  if (how === "past") return `The last closed day is ${longDay(detail)}, too long ago`;
   return detail || "No forecast is available";
+}
+
+/** How far off it was, beside the simplest forecast there is. */
+function Score() {
+  const { mae, naive, pairs } = state.score.value ?? { mae: null, naive: null, pairs: 0 };
+  if (mae === null || naive === null || pairs < ENOUGH_PAIRS) return null;
+  const currency = state.currency.value;
+  return html`<p class="note score">
+    Foretold before the day, it was off by <b>${estimate(units(mae), currency)}</b> a day; the last
+    week repeated, by ${estimate(units(naive), currency)}.
+  </p>`;
 }
 
 function Days() {
@@ -50,6 +64,9 @@ function Days() {
     const end = (ahead[ahead.length - 1] ?? past[past.length - 1])?.date;
     const sold = new Map(past.map((day) => [day.date, approximate(day.net)]));
     const expected = new Map(ahead.map((day) => [day.date, approximate(day.net)]));
+    const last = past[past.length - 1];
+    // The line goes on from where the other ends.
+    if (last && expected.has(addDays(last.date, 1))) expected.set(last.date, approximate(last.net));
     const dates = [];
     for (let date = first; date && date <= end; date = addDays(date, 1)) dates.push(date);
     return {
@@ -72,7 +89,6 @@ function Days() {
       },
       axes: [
         axis({
-          size: 28,
           splits: (_, __, low, high) => {
             const weeks = [];
             for (let day = Math.ceil(low); day <= high; day += 14) weeks.push(day);
@@ -86,7 +102,7 @@ function Days() {
           space: 44,
           grid,
           values: (_, values) =>
-            values.map((value) => moneyFormat(state.currency.peek(), true).format(value)),
+            values.map((value) => moneyFormat(state.currency.peek(), "compact").format(value)),
         }),
       ],
       series: [
@@ -114,16 +130,17 @@ function Days() {
   return html`<figure>
     <figcaption class="reading">
       <span class=${expected ? "key ahead" : "key sold"}>${at ? longDay(at) : ""}</span>
-      <b>${shown ? money(shown.net, currency) : "–"}</b>
+      <b>${shown ? (expected ? estimate : money)(shown.net, currency) : "–"}</b>
       <span>${expected ? "expected" : "sold"}</span>
     </figcaption>
     <${Chart} options=${options} data=${data.columns} onHover=${(i) => (over.value = i)} />
+    ${ahead.length > 0 && html`<${Score} />`}
     <${Table}
       caption="Revenue by day: sold, then expected"
       head=${["Day", "Revenue", ""]}
       rows=${[
         ...past.map((day) => [longDay(day.date), money(day.net, currency), "sold"]),
-        ...ahead.map((day) => [longDay(day.date), money(day.net, currency), "expected"]),
+        ...ahead.map((day) => [longDay(day.date), estimate(day.net, currency), "expected"]),
       ]}
     />
   </figure>`;

@@ -9,6 +9,7 @@ import { approximate, count, money, moneyFormat } from "./money.js";
 import * as state from "./state.js";
 import { Table } from "./table.js";
 
+const NARROW = 420; // pixels, below which six labels touch
 const HOURS = Array.from({ length: 24 }, (_, hour) => hour);
 const percent = new Intl.NumberFormat(undefined, {
   style: "percent",
@@ -60,8 +61,7 @@ function HoursChart() {
       },
       axes: [
         axis({
-          size: 28,
-          splits: () => [0, 4, 8, 12, 16, 20],
+          splits: (u) => (u.width < NARROW ? [0, 6, 12, 18] : [0, 4, 8, 12, 16, 20]),
           values: (_, hours) => hours.map(hourName),
         }),
         axis({
@@ -69,7 +69,7 @@ function HoursChart() {
           space: 48,
           grid,
           values: (_, values) =>
-            values.map((value) => moneyFormat(state.currency.peek(), true).format(value)),
+            values.map((value) => moneyFormat(state.currency.peek(), "compact").format(value)),
         }),
       ],
       series: [

@@ -1,4 +1,5 @@
-// How fast orders come in, from what this page has seen: counts at moments, some minutes back.
+// How fast orders come in, from what this page has seen: counts at moments, some minutes back. For
+// the time before, it knows the hours' figures alone, and so their mean.
 
 const SPAN = 150_000;
 const WINDOW = 60_000;
@@ -8,7 +9,8 @@ const BARS = 60;
 const BAR = SPAN / BARS;
 
 /** @typedef {{at: number, orders: number}} Sample */
-/** @typedef {{perMinute: number | null, seconds: number, bars: number[]}} Pace */
+/** @typedef {{orders: number, seen: boolean}} Bar what came, or the mean of the hour if not seen */
+/** @typedef {{perMinute: number | null, seconds: number | null, bars: Bar[]}} Pace seconds seen */
 
 export class Pulse {
   /** @type {Map<string, Sample[]>} by currency, oldest first; the first is where we began */
@@ -54,22 +56,43 @@ export class Pulse {
   /**
    * @param {number} at milliseconds
    * @param {string} currency
+   * @param {number | null} mean orders a minute before this page saw them; null if not known
    * @returns {Pace}
    */
-  read(at, currency) {
+  read(at, currency, mean) {
     const samples = this.#samples.get(currency) ?? [];
-    if (!samples.length) return { perMinute: null, seconds: 0, bars: Array(BARS).fill(0) };
-    const span = Math.min(WINDOW, at - samples[0].at);
-    const came = samples[samples.length - 1].orders - countAt(samples, at - span);
-    const end = Math.ceil(at / BAR) * BAR;
-    const edges = Array.from({ length: BARS + 1 }, (_, i) =>
-      countAt(samples, end - (BARS - i) * BAR),
-    );
+    const first = samples.length ? samples[0].at : at;
+    const span = Math.min(WINDOW, at - first);
+    const enough = span >= ENOUGH;
     return {
-      perMinute: span < ENOUGH ? null : (came / span) * 60_000,
-      seconds: Math.round(span / 1000),
-      bars: edges.slice(1).map((edge, i) => Math.max(0, edge - edges[i])),
+      perMinute: enough ? (this.#came(samples, at - span) / span) * 60_000 : mean,
+      seconds: enough ? Math.round(span / 1000) : null,
+      bars: this.#bars(samples, Math.ceil(at / BAR) * BAR, first, mean),
     };
+  }
+
+  /**
+   * @param {Sample[]} samples
+   * @param {number} since milliseconds
+   */
+  #came(samples, since) {
+    return samples[samples.length - 1].orders - countAt(samples, since);
+  }
+
+  /**
+   * @param {Sample[]} samples
+   * @param {number} end milliseconds
+   * @param {number} first milliseconds
+   * @param {number | null} mean
+   * @returns {Bar[]}
+   */
+  #bars(samples, end, first, mean) {
+    return Array.from({ length: BARS }, (_, i) => {
+      const [from, to] = [end - (BARS - i) * BAR, end - (BARS - i - 1) * BAR];
+      if (to <= first) return { orders: ((mean ?? 0) * BAR) / 60_000, seen: false };
+      const came = samples.length ? countAt(samples, to) - countAt(samples, from) : 0;
+      return { orders: Math.max(0, came), seen: true };
+    });
   }
 }
 

@@ -113,6 +113,7 @@ export const currencies = computed(() => {
 });
 
 const pulse = new Pulse();
+const YOUNG_HOUR = 10; // minutes
 
 /**
  * A day's net revenue and orders by hour of the shop's clock.
@@ -144,10 +145,17 @@ export const yesterdayByNow = computed(() => {
   return past + (net[hour.value] * BigInt(local.value.minute)) / 60n;
 });
 
-export const pace = computed(() => {
-  orders.value;
-  return pulse.read(now.value, currency.value);
+/** Orders a minute in this hour, and in the one before while this one is young. */
+const usualPace = computed(() => {
+  if (!filled.value) return null;
+  const minutes = local.value.minute;
+  const { orders: counts } = todayByHour.value;
+  const young = minutes < YOUNG_HOUR;
+  const before = hour.value ? counts[hour.value - 1] : yesterdayByHour.value.orders[23];
+  return (counts[hour.value] + (young ? before : 0)) / ((young ? 60 : 0) + minutes + 1);
 });
+
+export const pace = computed(() => pulse.read(now.value, currency.value, usualPace.value));
 
 /** @type {import("@preact/signals").Signal<"net" | "units">} */
 export const ranking = signal("net");
@@ -163,55 +171,87 @@ export const topProducts = computed(() => {
 
 // Queries.
 
+const PATIENCE = 10_000;
+
 /**
  * @param {string} path
  * @param {Record<string, string>} query
  */
 async function ask(path, query) {
-  const answer = await fetch(`${path}?${new URLSearchParams({ shop, ...query })}`);
+  const answer = await fetch(`${path}?${new URLSearchParams({ shop, ...query })}`, {
+    signal: AbortSignal.timeout(PATIENCE),
+  });
   const body = await answer.json();
   return { ok: answer.ok, status: answer.status, body };
 }
 
 /** @typedef {{date: string, net: bigint}} Day */
+/** @typedef {{mae: string | null, naive: string | null, pairs: number}} Score */
 /** @type {import("@preact/signals").Signal<Day[]>} */
 export const pastDays = signal([]);
-/** @type {import("@preact/signals").Signal<{state: "loading" | "learning" | "away" | "ready", days: Day[], detail: string}>} */
+/** @type {import("@preact/signals").Signal<{state: "loading" | "learning" | "past" | "away" | "ready", days: Day[], detail: string}>} */
 export const forecast = signal({ state: "loading", days: [], detail: "" });
+/** How well forecasts did; null while that is not known.
+ * @type {import("@preact/signals").Signal<Score | null>} */
+export const score = signal(null);
+
+// An answer that comes after another currency was chosen, or the day is over, is of no use.
 
 async function askHistory() {
-  const span = { from: addDays(today.value, -28), to: addDays(today.value, -1) };
-  const { ok, body } = await ask("/v1/sales/revenue", {
-    ...span,
-    grain: "day",
-    currency: currency.value,
-  });
-  if (!ok) return;
+  const [of, until] = [currency.value, today.value];
+  const span = { from: addDays(until, -28), to: addDays(until, -1) };
+  const query = { ...span, grain: "day", currency: of };
+  const { ok, body } = await ask("/v1/sales/revenue", query);
+  if (!ok || of !== currency.value || until !== today.value) return;
   const found = new Map(body.rows.map((/** @type {any} */ row) => [row.day, units(row.net)]));
-  const first = body.rows.length ? body.rows[0].day : today.value;
+  const first = body.rows.length ? body.rows[0].day : until;
   const days = [];
-  for (let date = first; date < today.value; date = addDays(date, 1)) {
+  for (let date = first; date < until; date = addDays(date, 1)) {
     days.push({ date, net: found.get(date) ?? 0n });
   }
   pastDays.value = days;
 }
 
 async function askForecast() {
-  const query = { level: "total", horizon: "28", currency: currency.value };
+  const of = currency.value;
+  const query = { level: "total", horizon: "28", currency: of };
   const { ok, status, body } = await ask("/v1/forecasts/sales", query);
-  const rows = ok ? body.forecasts ?? body.rows ?? [] : [];
-  const days = rows.map((/** @type {any} */ row) => ({
-    date: row.date,
-    net: rounded(row.point ?? row.value),
-  }));
-  // A 404 of its own says that the days do not suffice yet; a plain one, that there is no such query.
-  const learning = ok || (status === 404 && body.code !== "http");
-  const how = days.length ? "ready" : learning ? "learning" : "away";
-  forecast.value = { state: how, days, detail: status === 503 ? body.detail : "" };
+  if (of !== currency.value) return;
+  const told = ok ? body.forecasts : [];
+  const days = told
+    .filter((/** @type {any} */ row) => row.date >= today.value)
+    .map((/** @type {any} */ row) => ({ date: row.date, net: units(row.value) }));
+  forecast.value = { state: stateOf(ok, status, body, days), days, detail: detailOf(status, body) };
 }
 
-/** @param {string} text a decimal of any length, to four places */
-const rounded = (text) => units(Number(text).toFixed(4));
+/**
+ * @param {boolean} ok
+ * @param {number} status
+ * @param {any} body
+ * @param {Day[]} days
+ */
+function stateOf(ok, status, body, days) {
+  if (days.length) return "ready";
+  if (ok && body.forecasts.length) return "past";
+  // A 404 of its own says that the days do not suffice yet; a plain one, that there is no such query.
+  return ok || (status === 404 && body.code !== "http") ? "learning" : "away";
+}
+
+/**
+ * @param {number} status
+ * @param {any} body
+ */
+const detailOf = (status, body) => (status === 503 ? body.detail : (body.trained_through ?? ""));
+
+async function askScore() {
+  const of = currency.value;
+  const { ok, body } = await ask("/v1/forecasts/scores", { level: "total", currency: of });
+  if (of !== currency.value) return;
+  const found = ok ? body.series[0]?.overall : null;
+  score.value = found
+    ? { mae: found.model.mae, naive: found.seasonal_naive.mae, pairs: found.pairs }
+    : null;
+}
 
 async function askAge() {
   if (document.visibilityState !== "visible") return;
@@ -226,6 +266,7 @@ const quietly = (question) => question().catch(() => {});
 function askDays() {
   quietly(askHistory);
   quietly(askForecast);
+  quietly(askScore);
 }
 
 // Beginning.

@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 
-from app.stack.errors import StackError
+from app.stack.errors import DownloadFailed
 
 AT_ONCE = 8
 ATTEMPTS = 3
-TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT = httpx2.Timeout(30.0, connect=10.0)  # seconds without a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ async def download(
 ) -> None:
     """Downloads all of it at once, the largest first; what was complete by a failure is kept.
 
-    Raises StackError, which ends in the advice.
+    Raises DownloadFailed, which ends in the advice.
     """
     gate = asyncio.Semaphore(AT_ONCE)
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
@@ -73,8 +74,8 @@ async def download(
 
 
 async def _checked(client: httpx2.AsyncClient, one: Download, part: Path, advice: str) -> None:
-    """Downloads one file and checks its sum. Raises StackError after the last attempt."""
-    trouble: Exception | str = ""
+    """Downloads one file and checks its sum. Raises DownloadFailed after the last attempt."""
+    trouble = ""
     for attempt in range(ATTEMPTS):
         await asyncio.sleep(attempt)
         try:
@@ -84,9 +85,19 @@ async def _checked(client: httpx2.AsyncClient, one: Download, part: Path, advice
                     async for chunk in response.aiter_bytes():
                         file.write(chunk)
         except httpx2.HTTPError as failure:
-            trouble = failure
+            trouble = _told(one.url, failure)
             continue
+        except OSError as failure:  # the disk's, which no further attempt makes larger
+            trouble = f"it cannot be kept in {part.parent}: {failure.strerror or failure}"
+            break
         if hashlib.sha256(part.read_bytes()).hexdigest() == one.sha256:
             return
         trouble = "its checksum is not the one expected"
-    raise StackError(f"could not download {one.url}: {trouble or 'no answer'}. {advice}".rstrip())
+    raise DownloadFailed(f"could not download {one.url}: {trouble}. {advice}".rstrip())
+
+
+def _told(url: str, failure: httpx2.HTTPError) -> str:
+    if isinstance(failure, httpx2.HTTPStatusError):
+        return f"it is answered with {failure.response.status_code}"
+    host, why = urlsplit(url).hostname, str(failure) or type(failure).__name__
+    return f"{host} cannot be reached from here ({why}): is there a network, or a proxy to be set?"

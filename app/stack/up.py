@@ -20,7 +20,7 @@ from signal import Signals
 
 from app.settings import Servers, Settings, addresses_file
 from app.stack import kafka, postgres, redis
-from app.stack.errors import StackError
+from app.stack.errors import DownloadFailed, StackError
 from app.stack.home import held, publish
 from app.stack.kafka import EmbeddedKafka
 from app.stack.ports import claim, is_free
@@ -177,6 +177,8 @@ class Stack:
             self._servers[server.name] = supervised
             try:
                 await supervised.start()
+            except DownloadFailed:
+                raise  # neither its log nor beginning anew would help
             except StackError as failure:
                 # Between our look at a port and the server's, another may have taken it.
                 lost = supervised.pid is None and not all(map(is_free, ports.values()))

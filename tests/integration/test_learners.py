@@ -317,3 +317,28 @@ async def test_one_leads_and_the_next_waits_until_it_is_gone(
     await asyncio.wait_for(waiting, 10)
     assert led.is_set()
     assert not await is_led(pool, schema, LEARNERS)
+
+
+async def test_who_waits_to_lead_does_not_keep_postgres_from_vacuuming(
+    settings: Settings, pool: Pool
+) -> None:
+    dsn, schema = settings.servers.postgres, settings.schema_name
+    asked = "SELECT state, backend_xmin FROM pg_stat_activity WHERE query LIKE $1 AND pid <> $2"
+
+    async def second() -> None:
+        async with leadership(dsn, schema, LEARNERS):
+            pass
+
+    async with leadership(dsn, schema, LEARNERS), pool.acquire() as watching:
+        own = watching.get_server_pid()
+        before = len(await watching.fetch(asked, "SELECT pg_%advisory_lock($1)", own))
+        waiting = asyncio.create_task(second())
+        async with asyncio.timeout(20):
+            while True:
+                rows = await watching.fetch(asked, "SELECT pg_%advisory_lock($1)", own)
+                # It has asked, and holds nothing until it asks again.
+                if len(rows) > before and not any(row["backend_xmin"] for row in rows):
+                    break
+                await asyncio.sleep(0.01)
+        assert not waiting.done()
+    await asyncio.wait_for(waiting, 20)

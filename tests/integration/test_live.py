@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisGone
 
 from app.settings import Settings
-from projections.live import EpochLost, LiveFigures, Publisher
+from projections.live import EpochLost, LiveFigures, Publisher, Snapshot
 from projections.read_model import Figure
 
 DAY = "2026-03-01"
@@ -39,9 +39,13 @@ def figure(key: str, revision: int, *, shop: str = "main", metric: str = "revenu
     return Figure(metric, shop, DAY, key, {"gross": f"{revision}.00", "key": key}, revision)
 
 
+def decoded(snapshot: Snapshot) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(figure) for figure in snapshot.figures]
+
+
 async def held(live: LiveFigures, shop: str = "main", metric: str = "revenue") -> dict[str, int]:
     """The revision of each figure in a snapshot."""
-    figures = (await live.snapshot(shop, metric, [DAY])).figures
+    figures = decoded(await live.snapshot(shop, metric, [DAY]))
     for one in figures:
         assert one["value"]["gross"] == f"{one['revision']}.00"
     return {one["id"]: one["revision"] for one in figures}
@@ -117,7 +121,7 @@ async def test_a_snapshot_and_what_is_pushed_behind_it_are_all_that_happened(
     last = {"a": 59, "b": 118}
     assert len({snapshot.stream_id for snapshot in snapshots}) > 5
     for snapshot in snapshots:
-        figures = {one["id"]: one["revision"] for one in snapshot.figures}
+        figures = {one["id"]: one["revision"] for one in decoded(snapshot)}
         for change in await pushed(redis, live, snapshot.stream_id):
             assert change["revision"] > figures.get(change["id"], 0)
             figures[change["id"]] = change["revision"]

@@ -189,6 +189,33 @@ async def test_a_file_that_cannot_be_read_is_told_before_anything_is_sent(
         await replay_file(settings, other, None, "main", talk)
 
 
+@pytest.mark.parametrize(
+    ("file_format", "text", "reason"),
+    [
+        ("online-retail", "", "holds no line"),
+        ("online-retail", "1,mug,Mug,one,1/5/2011 9:00,2.55,7,Spain\n", "no line of .* of 1 read"),
+        ("tillstream", "not json\n{}\n", "no line of .* of 2 read"),
+    ],
+)
+async def test_a_file_with_no_good_line_is_a_failure_and_closes_no_history(
+    settings: Settings, tmp_path: Path, file_format: str, text: str, reason: str
+) -> None:
+    talk, said = console()
+    header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+    path = tmp_path / "bad"
+    path.write_text(text if file_format == "tillstream" else header + text)
+    with pytest.raises(ReplayFailed, match=f"{reason}.*Nothing was sent"):
+        async with asyncio.timeout(60):
+            await replay_file(settings, path, None, "main", talk, file_format)
+    assert ("! line 1" in said.getvalue() or "! line 2" in said.getvalue()) == bool(text)
+    assert not any((await everything(settings)).values())
+    connection = await asyncpg.connect(
+        settings.servers.postgres, server_settings={"search_path": settings.schema_name}
+    )
+    assert await connection.fetch("SELECT * FROM day_histories") == []
+    await connection.close()
+
+
 async def test_a_file_that_breaks_off_is_told_and_what_stood_before_is_in_the_log(
     settings: Settings, tmp_path: Path
 ) -> None:

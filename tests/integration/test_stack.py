@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -272,6 +273,27 @@ async def test_a_jar_that_is_not_the_expected_one_is_refused(
     kept = tmp_path / "cache" / "tillstream" / f"kafka-{jars.KAFKA_VERSION}"
     assert [path.name for path in kept.iterdir()] == ["good.jar"]
     server.close()
+
+
+async def test_without_a_network_it_says_so_and_does_not_advise_to_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lock := tmp_path / "lock").write_text(f"{'0' * 64} 9 some.jar\n")
+    deaf = socket.socket()
+    deaf.bind(("127.0.0.1", 0))  # bound, and nobody listens
+    monkeypatch.setattr(jars, "LOCK", lock)
+    monkeypatch.setattr(jars, "MAVEN", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+    monkeypatch.setattr(downloads, "ATTEMPTS", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("M2_REPO", str(tmp_path / "maven"))
+    with pytest.raises(StackError) as failed:
+        async with servers(tmp_path / "home"):
+            pass
+    deaf.close()
+    said = str(failed.value)
+    assert "/some.jar: 127.0.0.1 cannot be reached from here" in said
+    assert "try again where there is a network" in said
+    assert "reset" not in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another account for Postgres")

@@ -71,7 +71,9 @@ def test_what_is_kept_is_found_by_its_sums_alone(shop: Shop) -> None:
     shop.ledger.acknowledged(VIEW, "interactions:7:99")
     assert shop.check() == []
     assert not any(path.startswith("/v1/orders") for path in shop.asked)
-    assert report(shop.ledger, []) == "✓ all 6 acknowledged events count, 5 orders"
+    assert report(shop.ledger, []) == (
+        "✓ 6 events acknowledged, each at a place of its own; all 5 orders among them count"
+    )
 
 
 def test_an_acknowledged_event_that_is_withheld_is_named(shop: Shop) -> None:
@@ -99,7 +101,7 @@ def test_an_order_that_counts_twice_in_the_sums_is_told(shop: Shop) -> None:
 def test_what_nobody_answered_for_may_count_or_not(shop: Shop, counts: bool) -> None:
     shop.sell(5, counts=counts, answered=False)
     assert shop.check() == []
-    assert report(shop.ledger, []).endswith("5 orders, 1 orders without an answer")
+    assert report(shop.ledger, []).endswith("5 orders among them count, 1 orders without an answer")
 
 
 def test_a_position_that_is_never_applied_is_told(shop: Shop) -> None:

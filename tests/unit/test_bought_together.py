@@ -177,6 +177,17 @@ def test_memory_is_bounded_and_what_is_forgotten_is_a_function_of_the_order_of_l
     assert learner.related("main", max(shop.products), 3)[1]
 
 
+@given(st.dictionaries(st.text(max_size=3), st.integers(1, 2**200), min_size=1), st.data())
+def test_the_heaviest_pairs_are_kept_and_of_equal_ones_the_last_by_name(
+    pairs: dict[str, int], data: st.DataObject
+) -> None:
+    equal = data.draw(st.integers(1, 3))
+    pairs = {name: weight % equal if equal > 1 else weight for name, weight in pairs.items()}
+    limit = data.draw(st.integers(1, len(pairs)))
+    ranked = sorted(pairs.items(), key=lambda pair: (pair[1], pair[0]), reverse=True)
+    assert bought_together._without_lightest(pairs, limit) == dict(ranked[:limit])
+
+
 def test_asking_changes_nothing() -> None:
     learner = learned(facts(baskets(100)))
     before = saved(learner)

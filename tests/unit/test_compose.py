@@ -43,19 +43,16 @@ def test_it_is_of_the_compose_specification(tmp_path: Path) -> None:
 
 def test_every_setting_in_it_is_one_of_ours(compose: dict[str, Any]) -> None:
     known = {f"TILLSTREAM_{name.upper()}" for name in Settings.model_fields}
-    if not (ROOT / "ml_online").exists():
-        known |= {"TILLSTREAM_LEARNER_HOST", "TILLSTREAM_SNAPSHOT_KEY"}  # come with the models
     named = set(re.findall(r"TILLSTREAM_[A-Z_]+", FILE.read_text()))
     assert named <= known
     for name in ("api", "worker", "learner"):
         servers = {"TILLSTREAM_KAFKA", "TILLSTREAM_POSTGRES", "TILLSTREAM_REDIS"}
         assert servers <= compose["services"][name]["environment"].keys()
+        assert compose["services"][name]["env_file"] == [{"path": ".env", "required": False}]
 
 
 def test_every_command_in_it_exists(compose: dict[str, Any]) -> None:
     commands = set(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
-    if not (ROOT / "ml_online").exists():
-        commands.add("learner")  # comes with the models
     ours = [s for s in compose["services"].values() if s["image"] == "tillstream"]
     assert len(ours) == 3
     for service in ours:

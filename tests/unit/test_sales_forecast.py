@@ -121,6 +121,18 @@ def test_a_correction_may_bring_a_series_that_nobody_knew() -> None:
     assert found.naive_count == 1
 
 
+@pytest.mark.parametrize("currency", ["EUR", "GBP"])
+def test_days_without_a_sale_before_the_first_begin_no_series(currency: str) -> None:
+    """As they come, oldest first, where a history of another decade is read into a living shop."""
+    living = [day_event(500 + n, values) for n, values in enumerate(weekly(20))]
+    silence = {"": 0, "c0": 0, "c9": 0}
+    zeros = [day_event(n, silence, currency=currency) for n in range(500)]
+    found = learned([*living, *zeros])
+    assert found.series("main") == learned(living).series("main")
+    again_sold = [*living, day_event(519, {"": 0, "c9": 70}, currency=currency, corrected=True)]
+    assert SeriesKey("category", "c9", currency) in learned(again_sold).series("main")
+
+
 def test_a_day_that_is_closed_again_counts_once() -> None:
     events = closed(weekly(40))
     repeated = [*events, *(msgspec.structs.replace(one, id=f"again-{one.id}") for one in events)]
@@ -192,7 +204,10 @@ def test_forecasts_are_never_negative_whatever_was_sold(
         day_event(at, {"": value}, corrected=True, event_id=f"c{n}")
         for n, (at, value) in enumerate(corrections)
     ]
-    for one in learned(events).forecasts("main", TOTAL):
+    forecaster = learned(events)
+    known = TOTAL in forecaster.series("main")
+    assert known or not any(values)
+    for one in forecaster.forecasts("main", TOTAL) if known else ():
         assert one.value >= 0
         assert one.naive >= 0
 

@@ -105,6 +105,8 @@ async def test_it_is_sent_with_the_shops_key() -> None:
     assert (found, seen) == (Answer("e-1", "orders:1:2"), [("Bearer key", made)])
     steps = [*next_steps(TO, made, found.position)]
     assert "  curl 'http://shop/v1/orders/1001?shop=tidy&min_position=orders:1:2'" in steps
+    odd = [*next_steps(TO, event("order.completed", Said(order="[b] 'x'/1"), "abc"), "orders:1:2")]
+    assert any("/v1/orders/%5Bb%5D%20%27x%27%2F1?" in step for step in odd)
 
 
 @pytest.mark.parametrize("status", [401, 422, 503])
