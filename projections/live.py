@@ -17,6 +17,7 @@ import structlog
 from redis.asyncio import Redis
 
 from projections.read_model import Figure
+from streams.crash_points import reached
 
 logger = structlog.get_logger()
 
@@ -165,6 +166,8 @@ class Publisher:
             figures, self._waiting = list(self._waiting.values()), {}
             refill, self._refill = self._refill, False
             try:
+                if refill or figures:
+                    reached("publishing")
                 if refill:
                     await self._live.refill(await self._read_all())
                 await self._live.publish(figures)

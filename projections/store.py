@@ -23,6 +23,7 @@ from asyncpg.pool import PoolConnectionProxy
 from projections.clock import ShopClock
 from projections.live import Publisher
 from projections.read_model import LIVE, Figure, Folded, Setting, Step, Transaction
+from streams.crash_points import reached
 from streams.subscribe import Batch, Moved, Part, Partition, Progress, Transient, aside
 
 _TRANSIENT = (
@@ -171,12 +172,15 @@ class GroupStore:
         try:
             async with self._transaction() as transaction:
                 await self._advance(transaction, parts)
+                reached("progress_moved")
                 await self._keep_quarantined(transaction, parts)
                 for model, *_ in self._steps:
                     if rows := prepared.folded[model.name].rows:
                         figures += await model.upsert(transaction, rows, prepared.setting)
+                reached("written")
         except Fenced:
             raise Moved(await self._next_offsets(parts)) from None
+        reached("committed")
         prepared.applied, prepared.ground = True, None
         if self.publisher is not None:
             self.publisher.offer(figures)

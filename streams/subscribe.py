@@ -34,6 +34,7 @@ from msgspec import Struct
 
 from streams import codec
 from streams.codec import Fact, Refused
+from streams.crash_points import reached
 from streams.dedupe import Seen, Window
 from streams.events import Event
 from streams.readback import log_ends, read_back
@@ -197,6 +198,7 @@ class GroupReader(Generic[Prepared]):
                 raise
             self._applied = {p: known.next_offset for p, known in progress.items()}
         await self._store.resumed()
+        reached("resumed")
         logger.info("reading on", partitions=len(wanted), offsets=sum(self._applied.values()))
         return {tp: progress[partition].next_offset for partition, tp in wanted.items()}
 
@@ -261,6 +263,7 @@ class GroupReader(Generic[Prepared]):
         """The body of the Faust agent. It never raises: that would ack what was not applied."""
         events: AsyncIterable[Any] = stream.noack().events()
         async for event in events:
+            reached("fetched")
             records = event.value.records
             weight = sum(len(record.value or b"") for record in records) // _RECORD_BYTES
             await self._inbox.put(event, max(len(records), weight))
@@ -279,6 +282,7 @@ class GroupReader(Generic[Prepared]):
             if under_way is not None and under_way.done():
                 under_way.result()
             events, batch = await decoding
+            reached("decoded")
             behind = batch.records() >= _WORTH_A_THREAD
             if behind:
                 decoding = asyncio.create_task(self._next_batch())
@@ -286,6 +290,7 @@ class GroupReader(Generic[Prepared]):
                 # A seek in between means that the batch before may never be applied.
                 ground = before[1] if before and before[0] == batch.seek else None
                 prepared = await self._persist(partial(self._store.prepare, batch, ground))
+                reached("folded")
                 before = (batch.seek, prepared)
                 if under_way is not None:
                     await under_way
@@ -324,6 +329,7 @@ class GroupReader(Generic[Prepared]):
         acknowledge: Callable[[Any], object],
     ) -> None:
         async with self._committing:
+            reached("committing")
             left = batch
             while left.parts:
                 if left.seek != self._seek:
@@ -338,8 +344,10 @@ class GroupReader(Generic[Prepared]):
                     prepared = await self._persist(partial(self._store.prepare, left))
                     await self._store.resumed()
             self._applied.update({part.partition: part.next for part in batch.parts})
+        reached("acknowledging")
         for event in events:
             acknowledge(event)
+        reached("acknowledged")
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Tries until the store answers."""
