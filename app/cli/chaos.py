@@ -1,0 +1,34 @@
+"""The command that kills things and counts what is left."""
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.terminal import Failed, cli, talk
+
+
+@cli.command()
+def chaos(
+    events: Annotated[int, typer.Option(min=100, help="for each seed")] = 60_000,
+    seed: Annotated[str, typer.Option(help="one, or several: 1..5")] = "1",
+    faults: Annotated[str, typer.Option(help="comma-separated; all of them, and mixed")] = "",
+    json: Annotated[Path | None, typer.Option(dir_okay=False, help="write all results")] = None,
+) -> None:
+    """Kill, cut, freeze and confuse a stack of its own under load, and recount the log.
+
+    Exits with 1 where a single figure differs.
+    """
+    from loadtests.chaos import command
+
+    home = Path(tempfile.mkdtemp(prefix="tillstream-chaos-"))
+    try:
+        well = asyncio.run(command.chaos(home, talk, events, seed, faults, json))
+    except ValueError as error:
+        raise Failed(str(error)) from error
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    raise typer.Exit(0 if well else 1)
