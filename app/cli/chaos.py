@@ -16,6 +16,10 @@ def chaos(
     events: Annotated[int, typer.Option(min=100, help="for each seed")] = 60_000,
     seed: Annotated[str, typer.Option(help="one, or several: 1..5")] = "1",
     faults: Annotated[str, typer.Option(help="comma-separated; all of them, and mixed")] = "",
+    planted: Annotated[
+        bool, typer.Option("--planted", help="instead: are planted bugs found? --bugs names them")
+    ] = False,
+    bugs: Annotated[str, typer.Option(help="comma-separated; all of them")] = "",
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="write all results")] = None,
 ) -> None:
     """Kill, cut, freeze and confuse a stack of its own under load, and recount the log.
@@ -26,7 +30,10 @@ def chaos(
 
     home = Path(tempfile.mkdtemp(prefix="tillstream-chaos-"))
     try:
-        well = asyncio.run(command.chaos(home, talk, events, seed, faults, json))
+        if planted:
+            well = asyncio.run(command.planted(home, talk, int(seed), bugs, json))
+        else:
+            well = asyncio.run(command.chaos(home, talk, events, seed, faults, json))
     except ValueError as error:
         raise Failed(str(error)) from error
     finally:

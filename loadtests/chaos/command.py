@@ -1,10 +1,11 @@
 """`tillstream chaos`, past its options."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from rich.console import Console
@@ -12,10 +13,15 @@ from rich.table import Table
 
 from loadtests.bench.__main__ import machine
 from loadtests.chaos.faults import FAULTS
+from loadtests.chaos.losses import LOSSES, refused
+from loadtests.chaos.planted import PLANTED
 from loadtests.chaos.run import Round, plan, run_seed, seeds
+from loadtests.chaos.served import Difference
 from loadtests.chaos.site import servers_in
 
 _SHOWN = 20
+_PLANTED_EVENTS = 1_500
+_PLANTED_PATIENCE = 20.0
 
 
 async def chaos(
@@ -23,19 +29,86 @@ async def chaos(
 ) -> bool:
     """Runs every seed; whether all was well. Raises ValueError where a name is unknown."""
     names = [name.strip() for name in faults.split(",") if name.strip()]
-    if unknown := set(names) - set(FAULTS):
-        raise ValueError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
+    known = [*FAULTS, *LOSSES]
+    if unknown := set(names) - set(known):
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    losses = [name for name in LOSSES if name in names or not names]
+    names = [name for name in names if name in FAULTS]
     rounds: list[Round] = []
     async with servers_in(home) as stack:
         for number in seeds(seed):
-            found, run = await run_seed(stack, plan(number, events, names), _teller(talk))
-            rounds += found
-            for difference in run.differences[:_SHOWN]:
-                talk.print(f"  [red]{difference}[/]", soft_wrap=True)
+            if names or not faults:
+                of_seed = plan(number, events, names)
+                found, differences = await run_seed(stack, of_seed, _teller(talk))
+                rounds += found
+                for difference in differences[:_SHOWN]:
+                    talk.print(f"  [red]{difference}[/]", soft_wrap=True)
+            rounds += await refused(stack, number, losses, _teller(talk))
     Console().print(table(rounds))
     if json:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(as_json(rounds))) + b"\n")
     return all(one.good for one in rounds)
+
+
+class Caught(NamedTuple):
+    """What became of a planted bug."""
+
+    bug: str
+    fault: str
+    caught: bool
+    lost: int
+    doubled: int
+    different: int
+    evidence: str
+
+
+async def planted(home: Path, talk: Console, seed: int, bugs: str, json: Path | None) -> bool:
+    """Runs workers with a bug each; whether every one of them was caught. Raises ValueError."""
+    names = [name.strip() for name in bugs.split(",") if name.strip()] or list(PLANTED)
+    if unknown := set(names) - set(PLANTED):
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PLANTED)}")
+    found: list[Caught] = []
+    async with servers_in(home) as stack:
+        for number, name in enumerate(names):
+            rounds, differences = await run_seed(
+                stack,
+                plan(seed, _PLANTED_EVENTS, PLANTED[name].faults),
+                lambda _: None,
+                name=f"planted{number}",
+                patience=_PLANTED_PATIENCE,
+                command=(sys.executable, "-m", "loadtests.chaos.planted", name),
+            )
+            found.append(_caught(name, rounds, differences))
+            mark = "[green]caught[/]" if found[-1].caught else "[red]NOT caught[/]"
+            talk.print(f"{mark} {name}: {found[-1].evidence}", soft_wrap=True)
+    Console().print(_bug_table(found))
+    if json:
+        rows = {"planted": [one._asdict() for one in found], "machine": machine()}
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(rows)) + b"\n")
+    return all(one.caught for one in found)
+
+
+def _caught(name: str, rounds: Sequence[Round], differences: Sequence[Difference]) -> Caught:
+    trouble = [one.trouble for one in rounds if one.trouble]
+    return Caught(
+        name,
+        ", ".join(PLANTED[name].faults),
+        bool(differences),
+        max(one.lost for one in rounds),
+        max(one.doubled for one in rounds),
+        len(differences),
+        str(differences[0])[:200] if differences else "; ".join(trouble),
+    )
+
+
+def _bug_table(found: Sequence[Caught]) -> Table:
+    shown = Table(title="Planted bugs")
+    for column in ("bug", "fault", "caught", "lost", "doubled", "different"):
+        shown.add_column(column)
+    for one in found:
+        counts = (f"{count:,}" for count in (one.lost, one.doubled, one.different))
+        shown.add_row(one.bug, one.fault, "yes" if one.caught else "NO", *counts)
+    return shown
 
 
 def _teller(talk: Console) -> Any:

@@ -17,7 +17,7 @@ from loadtests.chaos.load import Load, Writer, writing
 from loadtests.chaos.records import Fate, Judge, Judged
 from loadtests.chaos.recount import Books, recount
 from loadtests.chaos.served import Comparison, Difference
-from loadtests.chaos.site import Impatient, Site, opened
+from loadtests.chaos.site import CLI, Impatient, Site, opened
 from loadtests.chaos.traffic import traffic
 
 PARTITIONS = 6
@@ -77,8 +77,9 @@ class Round(NamedTuple):
 class Run:
     """One seed on one site."""
 
-    def __init__(self, site: Site, plan: Plan, writer: Writer, tell: Tell) -> None:
+    def __init__(self, site: Site, plan: Plan, writer: Writer, tell: Tell, patience: float) -> None:
         self._site, self._plan, self._writer, self._tell = site, plan, writer, tell
+        self._patience = patience
         self._random = Random(f"chaos run {plan.seed}")
         self._judge = Judge(site.settings.partitions, site.settings.dedupe_window)
         self._read: dict[int, int] = {}
@@ -102,15 +103,14 @@ class Run:
         scene = Scene(
             self._site, self._random, self._writer, shop, self._plan.seed, datetime.now(UTC)
         )
-        trouble, times = "", 0
         sending = asyncio.create_task(load.run(None))
-        try:
-            await asyncio.sleep(_CALM_SECONDS)
-            times = sum(await asyncio.gather(*(fault.strike(scene) for fault in faults)))
-            if not times:
-                trouble = "it did not strike"
-        except Impatient as impatient:
-            trouble = str(impatient)
+        await asyncio.sleep(_CALM_SECONDS)
+        struck = await asyncio.gather(
+            *(fault.strike(scene) for fault in faults), return_exceptions=True
+        )
+        times = sum(one for one in struck if isinstance(one, int))
+        failed = [repr(one) for one in struck if not isinstance(one, int)]
+        trouble = "; ".join(failed) or ("" if all(struck) else "it did not strike")
         healed = time.monotonic()
         async with asyncio.timeout(600):
             while load.sent < self._plan.events_each:
@@ -165,13 +165,13 @@ class Run:
 
     async def _converge(self) -> None:
         """Until all that is on the log is applied, and nothing comes after it. Raises Impatient."""
-        deadline = time.monotonic() + CONVERGE_SECONDS
+        deadline = time.monotonic() + self._patience
         while True:
             await self._read_on()
             if await self._applied(deadline) and not await self._read_on():
                 return
             if time.monotonic() > deadline:
-                raise Impatient(f"not all is applied after {CONVERGE_SECONDS:g} s")
+                raise Impatient(f"not all is applied after {self._patience:g} s")
 
     async def _read_on(self) -> int:
         """Takes in what the log has beyond what is known of it; how much that is."""
@@ -204,7 +204,7 @@ class Run:
         parts = [await served.compare_postgres(site, self.log, books)]
         trouble = ""
         try:
-            parts.append(await self._days(books))
+            parts.append(await self._days(books, wait=not parts[0].differences))
         except Impatient as impatient:
             trouble = str(impatient)
         parts.append(await served.compare_redis(site, books, datetime.now(UTC)))
@@ -230,18 +230,16 @@ class Run:
         seconds = time.monotonic() - begun
         return self._result("all, recounted", 0, len(self.log), found, seconds, trouble)
 
-    async def _days(self, books: Books) -> Comparison:
+    async def _days(self, books: Books, *, wait: bool) -> Comparison:
         """The closed days, once what came late has settled. Raises Impatient."""
         site, today = self._site, datetime.now(UTC).date()
-        deadline = time.monotonic() + CONVERGE_SECONDS
+        deadline = time.monotonic() + self._patience
         while True:
             topic = site.settings.prefix + "days"
             log = await records.read(site.servers.kafka, topic, 1, {})
             told = [event for one in log if (event := records.envelope(one.value))]
             found = await served.compare_days(site, books, told, today)
-            if not found.differences:
-                return found
-            if time.monotonic() > deadline:
+            if not found.differences or not wait or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(2)
 
@@ -264,21 +262,28 @@ def told(round: Round) -> str:  # noqa: A002
 
 
 async def run_seed(
-    stack: Stack, plan: Plan, tell: Tell, workers: int = 2
-) -> tuple[list[Round], Run]:
-    """One seed on topics and a schema of its own."""
+    stack: Stack,
+    plan: Plan,
+    tell: Tell,
+    *,
+    name: str = "",
+    patience: float = CONVERGE_SECONDS,
+    command: Sequence[str] = CLI,
+) -> tuple[list[Round], Sequence[Difference]]:
+    """One seed on topics and a schema of its own, with two workers."""
     keys = {f"key-{number}": f"shop-{number}" for number in range(len(plan.rounds))}
     async with opened(
         stack,
-        f"chaos{plan.seed}",
+        name or f"chaos{plan.seed}",
         keys,
         partitions=PARTITIONS,
         window=WINDOW,
-        workers=workers,
+        workers=2,
+        command=command,
     ) as site:
         async with writing(stack.servers.kafka, site.topic) as writer:
-            run = Run(site, plan, writer, tell)
-            return await run.rounds(), run
+            run = Run(site, plan, writer, tell, patience)
+            return await run.rounds(), run.differences
 
 
 def seeds(text: str) -> Iterator[int]:

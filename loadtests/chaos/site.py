@@ -34,7 +34,7 @@ _LOOK_SECONDS = 0.2
 _LEAVE_SECONDS = 12.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Slot:
     """A process that is to be up, unless a fault holds it."""
 
@@ -226,6 +226,7 @@ async def opened(
     partitions: int,
     window: int,
     workers: int,
+    command: Sequence[str] = CLI,
 ) -> AsyncIterator[Site]:
     """A site on a stack: its topics, its schema, an API and workers, until the end of the block."""
     servers = stack.servers
@@ -252,7 +253,7 @@ async def opened(
         site = Site(stack, settings, link)
         site.add("api", "api", "--port", str(site.port))
         for number in range(1, workers + 1):
-            site.add(f"worker-{number}", "worker")
+            site.add(f"worker-{number}", "worker").command = command
         keeper = asyncio.create_task(site.keep_up())
         try:
             await site.answers()
