@@ -176,6 +176,9 @@ class GroupReader(Generic[Prepared]):
         self._windows: dict[Partition, Window] = {}
         self._partitions: Mapping[str, int] = {}  # of each topic
         self._applied: dict[Partition, int] = {}
+        # As of the last record applied. Kept when partitions go, until others come: what was read
+        # is to be there whoever reads on, and a topic that is deleted takes them away, too.
+        self._known: dict[Partition, Progress] = {}
         self._inbox = _Inbox(2 * commit_records)
         self._decoding = asyncio.Lock()
         self._committing = asyncio.Lock()
@@ -197,6 +200,7 @@ class GroupReader(Generic[Prepared]):
                 logger.critical("reading stops: the log has changed", reason=str(changed))
                 raise
             self._applied = {p: known.next_offset for p, known in progress.items()}
+            self._known = dict(progress)
         await self._store.resumed()
         reached("resumed")
         logger.info("reading on", partitions=len(wanted), offsets=sum(self._applied.values()))
@@ -344,6 +348,11 @@ class GroupReader(Generic[Prepared]):
                     prepared = await self._persist(partial(self._store.prepare, left))
                     await self._store.resumed()
             self._applied.update({part.partition: part.next for part in batch.parts})
+            for part in batch.parts:
+                if known := self._known.get(part.partition):
+                    self._known[part.partition] = Progress(
+                        part.next, known.topic_id, part.last_digest
+                    )
         reached("acknowledging")
         for event in events:
             acknowledge(event)
@@ -371,6 +380,24 @@ class GroupReader(Generic[Prepared]):
         }
         if idle and not self._committing.locked():
             await self._store.caught_up(idle, at)
+
+    async def watch_log(self) -> None:
+        """Whether it still is the log that was read so far: Kafka says nothing of a topic that was
+        recreated, or of a tail that was lost and has grown again, to who is reading already.
+
+        Raises LogChanged, or a KafkaError or ReadBackFailed where Kafka does not answer.
+        """
+        known = {TP(self._prefix + p.topic, p.number): (p, at) for p, at in self._known.items()}
+        if not known:
+            return
+        topics = await described(self._bootstrap, {tp.topic for tp in known})
+        ends = await log_ends(self._bootstrap, list(known))
+        for tp, (partition, progress) in known.items():
+            check_log(partition, progress, topics[tp.topic].id, *ends[tp])
+        last = {tp: (at.next_offset - 1, at.next_offset) for tp, (_, at) in known.items()}
+        there = {tp: span for tp, span in last.items() if span[0] >= max(ends[tp][0], 0)}
+        async for tp, records in read_back(self._bootstrap, there):
+            check_last(*known[TP(tp.topic, tp.partition)], records[-1])
 
 
 async def aside(size: int, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
