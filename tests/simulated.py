@@ -1,7 +1,7 @@
-"""A small world without servers: a loop whose clock jumps, a log in lists, a store in dictionaries.
+"""A small world without servers: a loop whose clock jumps, a log in lists, a store in memory.
 
-What runs in it is the product's own code, `GroupReader` and the folds; what it leans on is here, and
-fails when it is told to.
+What runs in it is the product's own code, `GroupReader` and the folds; what it leans on is here,
+and fails when it is told to.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now
 
 
-class _Jump(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Jump(selectors.DefaultSelector):
     def __init__(self, loop: VirtualLoop) -> None:
         super().__init__()
         self._loop = loop

@@ -30,10 +30,10 @@ async def chaos(
     """Runs every seed; whether all was well. Raises ValueError where a name is unknown."""
     names = [name.strip() for name in faults.split(",") if name.strip()]
     known = [*FAULTS, *LOSSES]
-    if unknown := set(names) - set(known):
+    if unknown := {one for name in names for one in name.split("+")} - set(known):
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     losses = [name for name in LOSSES if name in names or not names]
-    names = [name for name in names if name in FAULTS]
+    names = [name for name in names if name not in LOSSES]
     rounds: list[Round] = []
     async with servers_in(home) as stack:
         for number in seeds(seed):

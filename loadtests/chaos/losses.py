@@ -25,7 +25,7 @@ from streams.topics import create_topics
 PARTITIONS = 2
 _EVENTS, _MORE = 400, 200
 _REFUSES_SECONDS = 60.0
-_WORDS = "the log has changed"
+_WORDS = "LogChanged"
 
 Damage = Callable[[Site], Awaitable[None]]
 
@@ -101,12 +101,12 @@ async def refused(stack: Stack, seed: int, names: Sequence[str], tell: Tell) -> 
     found = []
     for name in names:
         for live in (False, True)[: 1 if name == "retention passed" else 2]:
-            found.append(await _refused(stack, seed, name, tell, live=live))
+            found.append(await _refused(stack, seed, name, live=live))
             tell(told(found[-1]))
     return found
 
 
-async def _refused(stack: Stack, seed: int, name: str, tell: Tell, *, live: bool) -> Round:
+async def _refused(stack: Stack, seed: int, name: str, *, live: bool) -> Round:
     where = f"loss{seed}-{list(LOSSES).index(name)}{'-live' if live else ''}"
     async with opened(
         stack, where, {"key": "main"}, partitions=PARTITIONS, window=1_000, workers=1
@@ -133,7 +133,7 @@ async def _refused(stack: Stack, seed: int, name: str, tell: Tell, *, live: bool
             with suppress(Impatient):
                 await _ends(site)
             assert slot.child is not None
-            if slot.child.code in (None, 0) or _WORDS not in slot.child.said():
+            if slot.child.code in (None, 0) or _WORDS not in slot.child.log.read_text():
                 trouble = "started again it reads on"
         after = await _figures(site)
         skipped = sum(1 for row in before if row not in after)

@@ -45,11 +45,13 @@ class Plan(NamedTuple):
 
 
 def plan(seed: int, events: int, names: Sequence[str] = ()) -> Plan:
-    """Each fault alone, in an order of the seed's; without names all of them, and some mixed."""
+    """Each of these faults alone (`a+b`: both at a time), in an order of the seed's; without names
+    all of them, and some mixed."""
     random = Random(f"chaos {seed}")
-    faults = [FAULTS[name] for name in (names or FAULTS)]
-    random.shuffle(faults)
-    rounds: list[Sequence[Fault]] = [(fault,) for fault in faults]
+    rounds: list[Sequence[Fault]] = [
+        [FAULTS[name] for name in together.split("+")] for together in (names or FAULTS)
+    ]
+    random.shuffle(rounds)
     if not names:
         rounds += [mixed(random) for _ in range(_MIXED_ROUNDS)]
     return Plan(seed, events, list(names), rounds)
