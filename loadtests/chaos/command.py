@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.bench.__main__ import machine
+from loadtests.chaos.endurance import Table as Measured
+from loadtests.chaos.endurance import recovery, sharing, soak
 from loadtests.chaos.faults import FAULTS
 from loadtests.chaos.losses import LOSSES, refused
 from loadtests.chaos.planted import PLANTED
@@ -44,9 +46,9 @@ async def chaos(
                 for difference in differences[:_SHOWN]:
                     talk.print(f"  [red]{difference}[/]", soft_wrap=True)
             rounds += await refused(stack, number, losses, _teller(talk))
+            if json:  # after each seed: a long run may be cut short
+                json.write_bytes(msgspec.json.format(msgspec.json.encode(as_json(rounds))) + b"\n")
     Console().print(table(rounds))
-    if json:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(as_json(rounds))) + b"\n")
     return all(one.good for one in rounds)
 
 
@@ -99,6 +101,26 @@ def _caught(name: str, rounds: Sequence[Round], differences: Sequence[Difference
         len(differences),
         str(differences[0])[:200] if differences else "; ".join(trouble),
     )
+
+
+async def endurance(
+    home: Path, talk: Console, minutes: float, kills: int, rate: float, events: int
+) -> bool:
+    """Recovery and sharing where there are kills, a soak where there are minutes."""
+    tell = _teller(talk)
+    tables: list[Measured] = []
+    async with servers_in(home) as stack:
+        if kills:
+            tables += await recovery(stack, kills, rate, tell)
+            tables += await sharing(stack, events, tell)
+        if minutes:
+            tables += await soak(stack, minutes, rate, tell)
+    for measured in tables:
+        shown = Table(*measured.columns, title=measured.title)
+        for row in measured.rows:
+            shown.add_row(*row)
+        Console().print(shown)
+    return True
 
 
 def _bug_table(found: Sequence[Caught]) -> Table:

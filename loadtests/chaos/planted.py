@@ -205,7 +205,7 @@ def by_arrival() -> None:
 
 PLANTED: Mapping[str, Planted] = {
     "dedupe off": Planted(dedupe_off, ("disorder",)),
-    "dedupe window lost at a start": Planted(window_lost, ("worker killed",)),
+    "dedupe window lost at a start": Planted(window_lost, ("worker killed+disorder",)),
     "last write wins": Planted(last_write_wins, ("disorder",)),
     "acknowledged before the commit": Planted(acknowledged_early, ("killed at progress_moved",)),
     "progress outside the transaction": Planted(acknowledged_late, ("killed at progress_moved",)),

@@ -126,11 +126,7 @@ class Run:
         except Impatient as impatient:
             trouble = trouble or str(impatient)
         recovery = time.monotonic() - begun
-        books = recount(
-            event
-            for _, fate, event in self.log
-            if fate is Fate.COUNTS and event and event["shop"] == shop
-        )
+        books = await asyncio.to_thread(_recounted, self.log, shop)
         found = await served.compare_postgres(self._site, self.log, books, shop)
         events = sum(1 for one in self.log if one.event and one.event["shop"] == shop)
         return self._result(name, times, events, found, recovery, trouble)
@@ -201,8 +197,9 @@ class Run:
         site, begun = self._site, time.monotonic()
         raw = await records.read(site.servers.kafka, site.topic, site.settings.partitions, {})
         judge = Judge(site.settings.partitions, site.settings.dedupe_window)
-        self.log = judge.judge(raw)
-        books = recount(e for _, fate, e in self.log if fate is Fate.COUNTS and e)
+        # Beside the loop, in which the workers' link to Postgres lives.
+        self.log = await asyncio.to_thread(judge.judge, raw)
+        books = await asyncio.to_thread(_recounted, self.log)
         parts = [await served.compare_postgres(site, self.log, books)]
         trouble = ""
         try:
@@ -244,6 +241,15 @@ class Run:
             if not found.differences or not wait or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(2)
+
+
+def _recounted(log: Sequence[Judged], shop: str | None = None) -> Books:
+    """The books of a log, or of one shop on it."""
+    return recount(
+        event
+        for _, fate, event in log
+        if fate is Fate.COUNTS and event and shop in (None, event["shop"])
+    )
 
 
 def told(round: Round) -> str:  # noqa: A002
