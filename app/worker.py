@@ -30,11 +30,14 @@ from projections.refold import Group, Source
 from projections.sample import Sampler
 from projections.store import GroupStore
 from streams.outbox import Relay
-from streams.subscribe import GroupReader, Transient
+from streams.readback import ReadBackFailed
+from streams.subscribe import GroupReader, LogChanged, Transient
 from streams.topics import create_topics
 from streams.transport import ChunkConsumer, ChunkTransport
 
 logger = structlog.get_logger()
+
+_WATCH_SECONDS = 5.0  # how long a log that has changed may go unnoticed
 
 
 _REST = 19.0  # a check in the background takes a twentieth of the time
@@ -150,6 +153,7 @@ class GroupWorker(faust.Worker):
             asyncio.create_task(self.reader.apply(lambda event: event.message.ack(consumer))),
             asyncio.create_task(self.store.publisher.run()),
             asyncio.create_task(self._note_caught_up()),
+            asyncio.create_task(self._watch_log()),
             *map(asyncio.create_task, self._beside()),
         ]
         try:
@@ -196,6 +200,18 @@ class GroupWorker(faust.Worker):
                 await self.reader.note_caught_up(consumer.fresh_highwater)
             except (Transient, KafkaError) as error:
                 logger.warning("the watermark stays where it is", error=str(error))
+
+    async def _watch_log(self) -> None:
+        """Ends the worker where the log has changed under it."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            try:
+                await self.reader.watch_log()
+            except LogChanged as changed:
+                logger.critical("reading stops: the log has changed", reason=str(changed))
+                raise
+            except (KafkaError, ReadBackFailed, OSError, TimeoutError) as error:
+                logger.warning("Kafka does not say whether it is the same log", error=str(error))
 
 
 def tune() -> None:

@@ -11,13 +11,14 @@ import glob
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
 
 from projections.read_model import Figure
+from streams.crash_points import reached
 
 logger = structlog.get_logger()
 
@@ -216,6 +217,8 @@ class Publisher:
             figures, self._waiting = list(self._waiting.values()), {}
             refill, self._refill = self._refill, False
             try:
+                if refill or figures:
+                    reached("publishing")
                 if refill:
                     await self._live.refill(await self._read_all())
                 await self._live.publish(figures)

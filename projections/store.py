@@ -24,6 +24,8 @@ from projections import at_once
 from projections.clock import ShopClock, moment
 from projections.live import Publisher
 from projections.read_model import LIVE, Figure, Folded, ReadModel, Setting, Step, Transaction
+from streams import crash_points
+from streams.crash_points import reached
 from streams.subscribe import Batch, Moved, Part, Partition, Progress, Transient, aside
 
 _TRANSIENT = (
@@ -160,6 +162,7 @@ class GroupStore:
             if self._generations:
                 await self.register()  # the tables may be new ones
             raise Moved(await self._next_offsets(parts)) from None
+        reached("committed")
         prepared.applied, prepared.ground = True, None
         if self.publisher is not None:
             self.publisher.offer(_labelled(figures, self._generations))
@@ -170,7 +173,7 @@ class GroupStore:
         rows = {
             model: rows for model, *_ in self._steps if (rows := prepared.folded[model.name].rows)
         }
-        few = prepared.batch.records() <= at_once.MOST_RECORDS
+        few = prepared.batch.records() <= at_once.MOST_RECORDS and not crash_points.in_transaction
         if few and not any(part.quarantined for part in parts):
             async with self._connection() as connection:
                 changed = await at_once.write(
@@ -182,9 +185,11 @@ class GroupStore:
         figures: list[Figure] = []
         async with self._transaction() as transaction:
             await self._advance(transaction, parts)
+            reached("progress_moved")
             await self._keep_quarantined(transaction, parts)
             for model, its_rows in rows.items():
                 figures += await model.upsert(transaction, its_rows, setting)
+            reached("written")
         return figures
 
     async def _advance(self, transaction: Transaction, parts: Sequence[Part]) -> None:

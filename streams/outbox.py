@@ -24,6 +24,7 @@ from aiokafka import TopicPartition
 from asyncpg.pool import PoolConnectionProxy
 
 from streams import codec
+from streams.crash_points import reached
 from streams.events import VOCABULARY, Event
 from streams.exclusive import Connect, Connection, alone
 from streams.log import Log
@@ -153,6 +154,7 @@ class Relay:
         if rows:
             events = [codec.decode_envelope(row["event"]) for row in rows]
             positions = await log.append(events)
+            reached("relayed")
             await connection.execute(
                 _ACKNOWLEDGED,
                 [row["id"] for row in rows],

@@ -34,6 +34,7 @@ from msgspec import Struct
 
 from streams import codec
 from streams.codec import Fact, Refused
+from streams.crash_points import reached
 from streams.dedupe import Seen, Window
 from streams.events import Event
 from streams.readback import log_ends, read_back
@@ -177,6 +178,9 @@ class GroupReader(Generic[Prepared]):
         self._windows: dict[Partition, Window] = {}
         self._partitions: Mapping[str, int] = {}  # of each topic
         self._applied: dict[Partition, int] = {}
+        # As of the last record applied. Kept when partitions go, until others come: what was read
+        # is to be there whoever reads on, and a topic that is deleted takes them away, too.
+        self._known: dict[Partition, Progress] = {}
         self._inbox = _Inbox(2 * commit_records)
         self._decoding = asyncio.Lock()
         self._committing = asyncio.Lock()
@@ -198,7 +202,9 @@ class GroupReader(Generic[Prepared]):
                 logger.critical("reading stops: the log has changed", reason=str(changed))
                 raise
             self._applied = {p: known.next_offset for p, known in progress.items()}
+            self._known = dict(progress)
         await self._store.resumed()
+        reached("resumed")
         logger.info("reading on", partitions=len(wanted), offsets=sum(self._applied.values()))
         return {tp: progress[partition].next_offset for partition, tp in wanted.items()}
 
@@ -263,6 +269,7 @@ class GroupReader(Generic[Prepared]):
         """The body of the Faust agent. It never raises: that would ack what was not applied."""
         events: AsyncIterable[Any] = stream.noack().events()
         async for event in events:
+            reached("fetched")
             records = event.value.records
             weight = sum(len(record.value or b"") for record in records) // _RECORD_BYTES
             await self._inbox.put(event, max(len(records), weight))
@@ -281,6 +288,7 @@ class GroupReader(Generic[Prepared]):
             if under_way is not None and under_way.done():
                 under_way.result()
             events, batch = await decoding
+            reached("decoded")
             behind = batch.records() >= _WORTH_A_THREAD
             if behind:
                 decoding = asyncio.create_task(self._next_batch())
@@ -288,6 +296,7 @@ class GroupReader(Generic[Prepared]):
                 # A seek in between means that the batch before may never be applied.
                 ground = before[1] if before and before[0] == batch.seek else None
                 prepared = await self._persist(partial(self._store.prepare, batch, ground))
+                reached("folded")
                 before = (batch.seek, prepared)
                 if under_way is not None:
                     await under_way
@@ -326,6 +335,7 @@ class GroupReader(Generic[Prepared]):
         acknowledge: Callable[[Any], object],
     ) -> None:
         async with self._committing:
+            reached("committing")
             left = batch
             while left.parts:
                 if left.seek != self._seek:
@@ -340,8 +350,15 @@ class GroupReader(Generic[Prepared]):
                     prepared = await self._persist(partial(self._store.prepare, left))
                     await self._store.resumed()
             self._applied.update({part.partition: part.next for part in batch.parts})
+            for part in batch.parts:
+                if known := self._known.get(part.partition):
+                    self._known[part.partition] = Progress(
+                        part.next, known.topic_id, part.last_digest
+                    )
+        reached("acknowledging")
         for event in events:
             acknowledge(event)
+        reached("acknowledged")
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Tries until the store answers."""
@@ -365,6 +382,24 @@ class GroupReader(Generic[Prepared]):
         }
         if idle and not self._committing.locked():
             await self._store.caught_up(idle, at)
+
+    async def watch_log(self) -> None:
+        """Whether it still is the log that was read so far: Kafka says nothing of a topic that was
+        recreated, or of a tail that was lost and has grown again, to who is reading already.
+
+        Raises LogChanged, or a KafkaError or ReadBackFailed where Kafka does not answer.
+        """
+        known = {TP(self._prefix + p.topic, p.number): (p, at) for p, at in self._known.items()}
+        if not known:
+            return
+        topics = await described(self._bootstrap, {tp.topic for tp in known})
+        ends = await log_ends(self._bootstrap, list(known))
+        for tp, (partition, progress) in known.items():
+            check_log(partition, progress, topics[tp.topic].id, *ends[tp])
+        last = {tp: (at.next_offset - 1, at.next_offset) for tp, (_, at) in known.items()}
+        there = {tp: span for tp, span in last.items() if span[0] >= max(ends[tp][0], 0)}
+        async for tp, records in read_back(self._bootstrap, there):
+            check_last(*known[TP(tp.topic, tp.partition)], records[-1])
 
 
 async def aside(size: int, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

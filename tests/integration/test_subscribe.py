@@ -5,6 +5,7 @@ test says when, and what goes wrong meanwhile.
 """
 
 import asyncio
+import dataclasses
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -32,7 +33,7 @@ from projections.store import GroupStore
 from streams import codec
 from streams.events import Event
 from streams.log import Log
-from streams.readback import log_ends
+from streams.readback import log_ends, read_back
 from streams.subscribe import GroupReader, LogChanged
 from streams.topics import create_topics, key_of, partition_of
 from streams.transport import Chunk
@@ -390,6 +391,49 @@ async def test_a_topic_that_was_deleted_and_made_again_is_not_read_on(
         with pytest.raises(LogChanged, match="recreated"):
             await feed.resume()
     assert await counted(pool) == before
+
+
+async def test_a_topic_that_is_made_again_under_a_reader_is_noticed(
+    settings: Settings, pool: Pool, log: Log
+) -> None:
+    await log.append(sales(30))
+    async with reading(settings, pool) as feed:
+        await feed.read(await feed.resume())
+        await feed.applied(pool)
+        await feed.reader.watch_log()
+        await delete_records(settings, before=3)  # behind it: that is no loss
+        await feed.reader.watch_log()
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.servers.kafka)
+        await admin.start()
+        try:
+            await admin.delete_topics([settings.prefix + "orders"])
+            async with asyncio.timeout(20):
+                while settings.prefix + "orders" in await admin.list_topics():
+                    await asyncio.sleep(0.1)
+        finally:
+            await admin.close()
+        kafka = settings.servers.kafka
+        await create_topics(kafka, PARTITIONS, settings.prefix, topics=("orders",))
+        await append_raw(settings, map(codec.encode, sales(200)))
+        with pytest.raises(LogChanged, match="recreated"):
+            await feed.reader.watch_log()
+
+
+async def test_a_tail_that_was_lost_and_has_grown_again_under_a_reader_is_noticed(
+    settings: Settings, pool: Pool, log: Log
+) -> None:
+    await log.append(sales(30))
+    async with reading(settings, pool) as feed:
+        # What was applied is not what the log has there now.
+        async for _, records in read_back(
+            settings.servers.kafka, {tps(settings)[0]: (0, (await ends(settings))[0])}
+        ):
+            chunk = [dataclasses.replace(r, value=(r.value or b"") + b" ") for r in records]
+        positions = await feed.resume()
+        await feed.give(0, chunk)
+        await feed.applied(pool, {0: len(chunk), 1: positions[1]})
+        with pytest.raises(LogChanged, match="another record"):
+            await feed.reader.watch_log()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Killing things under load, and holding every figure against a recount of the log."""

@@ -1,0 +1,363 @@
+"""What is served, held against a recount: Postgres, Redis and the API, figure by figure."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import asyncpg
+import httpx2
+from redis.asyncio import Redis
+
+from loadtests.chaos.records import Fate, Judged
+from loadtests.chaos.recount import (
+    DIMENSIONS,
+    MEASURES,
+    MONEY,
+    Books,
+    Measures,
+    by_period,
+)
+from loadtests.chaos.site import GROUP, TOPIC, Site
+
+GRAINS = ("total", "hour", "day", "month")
+RANKINGS = ("units", "gross", "net", "orders")
+_AT_ONCE = 8
+_TOP = 1000
+_ZERO = Decimal(0)
+_LIVE = timedelta(hours=24)  # surely among what Redis holds
+
+
+class Difference(NamedTuple):
+    """One figure that is not what the log says."""
+
+    where: str
+    what: str
+    counted: object
+    served: object
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.what}: the log says {self.counted}, served is {self.served}"
+
+
+class Comparison(NamedTuple):
+    """How many figures were compared, and those that differ; events that are not counted though
+    they should be, and those that are counted more often than they should be."""
+
+    figures: int
+    differences: Sequence[Difference]
+    lost: int
+    doubled: int
+
+
+class Tally:
+    """Collects figures of which two sides are known."""
+
+    def __init__(self) -> None:
+        self.figures = 0
+        self.differences: list[Difference] = []
+
+    def compare(self, where: str, counted: Mapping[Any, Any], served: Mapping[Any, Any]) -> None:
+        """Every key of either side; a key's values may be mappings of figures themselves."""
+        for key in counted.keys() | served.keys():
+            one, other = counted.get(key), served.get(key)
+            self.figures += len(one) if isinstance(one, Mapping) else 1
+            if one != other:
+                self.differences.append(Difference(where, _text(key), one, other))
+
+
+def _text(key: object) -> str:
+    return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def by_fate(log: Iterable[Judged]) -> dict[int, dict[str, int]]:
+    """What each partition's reader has to have made of its records."""
+    found: dict[int, dict[str, int]] = defaultdict(
+        lambda: dict.fromkeys(("next_offset", "applied", "repeated", "quarantined"), 0)
+    )
+    names = {Fate.COUNTS: "applied", Fate.REPEATED: "repeated", Fate.QUARANTINED: "quarantined"}
+    for record, fate, _ in log:
+        row = found[record.partition]
+        row["next_offset"] = record.offset + 1
+        row[names[fate]] += 1
+    return dict(found)
+
+
+async def compare_postgres(
+    site: Site, log: Sequence[Judged], books: Books, shop: str | None = None
+) -> Comparison:
+    """Every figure in the tables, or those of one shop; and how many events are lost or doubled by
+    what they say."""
+    tally = Tally()
+    fates = by_fate(log)
+    columns = ("next_offset", "applied", "repeated", "quarantined")
+    rows = await site.sql(
+        "SELECT * FROM progress WHERE group_name = $1 AND topic = $2", GROUP, TOPIC
+    )
+    progress = {row["partition"]: {name: row[name] for name in columns} for row in rows}
+    progress = {number: row for number, row in progress.items() if any(row.values())}
+    tally.compare("progress", fates, progress)
+    short = sum(
+        row["applied"] - progress.get(number, {}).get("applied", 0) for number, row in fates.items()
+    )
+
+    rows = await site.sql("SELECT partition, record_offset, value FROM quarantine")
+    kept = {(row["partition"], row["record_offset"]): row["value"] for row in rows}
+    aside = {
+        (record.partition, record.offset): record.value
+        for record, fate, _ in log
+        if fate is Fate.QUARANTINED
+    }
+    tally.compare("quarantine", aside, kept)
+
+    rows = await site.sql("SELECT * FROM revenue WHERE $1::text IS NULL OR shop = $1", shop)
+    revenue = _figures(rows, ("shop", "dimension", "hour", "key", "currency"))
+    tally.compare("revenue", books.revenue, revenue)
+    lost, doubled = _sales(books.revenue, revenue)
+
+    rows = await site.sql("SELECT * FROM best_sellers WHERE $1::text IS NULL OR shop = $1", shop)
+    sellers = _figures(rows, ("shop", "day", "product", "currency"))
+    expected = {
+        key: {name: value for name, value in measures.items() if name != "adjustments"}
+        for key, measures in books.best_sellers.items()
+    }
+    tally.compare("best_sellers", {k: v for k, v in expected.items() if v}, sellers)
+
+    rows = await site.sql("SELECT * FROM orders WHERE $1::text IS NULL OR shop = $1", shop)
+    orders = {
+        (row["shop"], row["order_id"]): {"status": row["status"], **_told(json.loads(row["state"]))}
+        for row in rows
+    }
+    pages = {key: {"status": page.status, **page.events} for key, page in books.orders.items()}
+    tally.compare("orders", pages, orders)
+    return Comparison(
+        tally.figures, tally.differences, max(short, lost, 0), max(-short, doubled, 0)
+    )
+
+
+def _figures(rows: Iterable[asyncpg.Record], key: Sequence[str]) -> dict[Any, Measures]:
+    """Rows by key, without zeros, which a row that was never written has too."""
+    found = {}
+    for row in rows:
+        measures = {name: Decimal(row[name]) for name in MEASURES if row.get(name)}
+        if measures:
+            found[tuple(row[name] for name in key)] = measures
+    return found
+
+
+def _sales(counted: Mapping[Any, Measures], served: Mapping[Any, Measures]) -> tuple[int, int]:
+    """How many sales are too few and too many, row by row of the totals."""
+    lost = doubled = 0
+    for row in counted.keys() | served.keys():
+        if row[1] == "total":
+            missing = int(
+                counted.get(row, {}).get("orders", _ZERO) - served.get(row, {}).get("orders", _ZERO)
+            )
+            lost, doubled = lost + max(0, missing), doubled + max(0, -missing)
+    return lost, doubled
+
+
+def _told(state: Mapping[str, Any]) -> dict[str, str]:
+    """The ids of the events that an order's state consists of."""
+    several = {"refunds": "refund", "adjustments": "adjustment"}
+    found = {name: told["id"] for name, told in state.items() if told and name not in several}
+    for name, one in several.items():
+        found |= {f"{one} {key}": told["id"] for key, told in state.get(name, {}).items()}
+    return found
+
+
+# Redis.
+
+
+async def compare_redis(site: Site, books: Books, now: datetime) -> Comparison:
+    """The live figures of the last day, to the last measure."""
+    tally = Tally()
+    since = now - _LIVE
+    counted: dict[Any, Any] = {
+        (shop, dimension, hour, key, currency): _as_served(measures)
+        for (shop, dimension, hour, key, currency), measures in books.revenue.items()
+        if hour >= since
+    }
+    served: dict[Any, Any] = {}
+    async with Redis.from_url(site.servers.redis) as redis:
+        async for name in redis.scan_iter(f"{site.settings.prefix}live:*:revenue:*"):
+            for held in (await redis.hgetall(name)).values():
+                assert isinstance(held, bytes)
+                figure = json.loads(held.split(b" ", 2)[2])
+                value = figure["value"]
+                hour = datetime.fromisoformat(value["hour"]).astimezone(UTC)
+                measures = {n: Decimal(value[n]) for n in (*MEASURES, "net") if Decimal(value[n])}
+                if hour >= since and measures:
+                    key = (value["dimension"], hour, value["key"], value["currency"])
+                    served[figure["shop"], *key] = measures
+    tally.compare("redis revenue", {k: v for k, v in counted.items() if v}, served)
+    return Comparison(tally.figures, tally.differences, 0, 0)
+
+
+def _as_served(measures: Measures) -> Measures:
+    """With what is net, without zeros."""
+    gross, discounts, refunds = (measures.get(name, _ZERO) for name in MONEY[:3])
+    found = {**measures, "net": gross - discounts - refunds}
+    return {name: value for name, value in found.items() if value}
+
+
+# The API.
+
+
+async def compare_api(site: Site, books: Books, shop: str, orders: Sequence[str]) -> Comparison:
+    """A shop's figures in every dimension and grain, its best sellers by every ranking, and these
+    of its orders."""
+    tally = Tally()
+    async with httpx2.AsyncClient(base_url=site.api, timeout=60) as client:
+
+        async def ask(path: str, **asked: Any) -> Any:
+            answer = await client.get(path, params={"shop": shop, **asked})
+            return answer.json() if answer.status_code == 200 else {}
+
+        for dimension in DIMENSIONS:
+            for grain in GRAINS:
+                answer = await ask("/v1/sales/revenue", by=dimension, grain=grain)
+                served = {
+                    (row.get(grain, ""), row.get(dimension) or "", row["currency"]): _measured(row)
+                    for row in answer.get("rows", ())
+                }
+                counted = {
+                    key: _as_served(measures)
+                    for key, measures in by_period(books.revenue, shop, dimension, grain)
+                }
+                tally.compare(f"api revenue/{dimension}/{grain}", counted, served)
+        for ranking in RANKINGS:
+            answer = await ask("/v1/sales/top-products", by=ranking, limit=_TOP)
+            served_ranks = {
+                row["rank"]: (row["product"], row["currency"], _measured(row))
+                for row in answer.get("rows", ())
+            }
+            ranks = dict(enumerate(_ranked(books, shop, ranking), 1))
+            tally.compare(f"api top-products/{ranking}", ranks, served_ranks)
+        await _compare_orders(tally, ask, books, shop, orders)
+    return Comparison(tally.figures, tally.differences, 0, 0)
+
+
+def _measured(row: Mapping[str, Any]) -> Measures:
+    found = {name: Decimal(row[name]) for name in (*MEASURES, "net") if name in row}
+    return {name: value for name, value in found.items() if value}
+
+
+def _ranked(books: Books, shop: str, ranking: str) -> Iterator[tuple[str, str, Measures]]:
+    sums: dict[tuple[str, str], Measures] = defaultdict(lambda: defaultdict(lambda: _ZERO))
+    for (of_shop, _, product, currency), measures in books.best_sellers.items():
+        if of_shop == shop:
+            for name, value in measures.items():
+                sums[product, currency][name] += value
+    rows = [
+        (product, currency, found)
+        for (product, currency), measures in sums.items()
+        if (found := _as_served(measures))
+    ]
+    rows.sort(key=lambda row: (-row[2].get(ranking, _ZERO), row[0], row[1]))
+    yield from rows
+
+
+async def _compare_orders(
+    tally: Tally, ask: Any, books: Books, shop: str, orders: Sequence[str]
+) -> None:
+    left = iter(orders)
+    served: dict[str, dict[str, Any]] = {}
+
+    async def one() -> None:
+        for order_id in left:
+            found = await ask(f"/v1/orders/{order_id}")
+            if found:
+                served[order_id] = {
+                    **{name: Decimal(found[name]) for name in MONEY},
+                    "status": found["status"],
+                    "currency": found["currency"],
+                    "country": found["country"] or "",
+                }
+
+    await asyncio.gather(*(one() for _ in range(_AT_ONCE)))
+    counted = {}
+    for order_id in orders:
+        page = books.orders[shop, order_id]
+        words = {"status": page.status, "currency": page.currency, "country": page.country}
+        counted[order_id] = {**page.sums, **words}
+    tally.compare("api orders", counted, served)
+
+
+# The closed days.
+
+_DAY_MEASURES = ("gross", "discounts", "refunds", "orders", "units")
+Series = tuple[str, str, str, str, str]  # shop, level, day, key, currency
+
+
+def day_figures(books: Books, before: date) -> dict[Series, Measures]:
+    """What the days before one have to be told as, without zeros."""
+    found: dict[Series, Measures] = {}
+    for shop in {row[0] for row in books.revenue}:
+        for level in ("total", "category"):
+            for (day, key, currency), measures in by_period(books.revenue, shop, level, "day"):
+                kept = {n: measures[n] for n in _DAY_MEASURES if measures.get(n)}
+                if kept and day < before.isoformat():
+                    found[shop, level, day, key, currency] = kept
+    return found
+
+
+async def compare_days(
+    site: Site, books: Books, told: Sequence[Mapping[str, Any]], before: date
+) -> Comparison:
+    """The closed days as they stand in Postgres, as the API gives them, and as the log of days
+    (`told`: its events, in order) has told them."""
+    tally = Tally()
+    counted = day_figures(books, before)
+    rows = await site.sql("SELECT * FROM day_figures")
+    tables = {
+        (row["shop"], row["level"], row["day"].isoformat(), row["key"], row["currency"]): {
+            name: Decimal(row[name]) for name in _DAY_MEASURES if row[name]
+        }
+        for row in rows
+    }
+    tally.compare(
+        "days", counted, {k: v for k, v in tables.items() if v and k[2] < before.isoformat()}
+    )
+    said: dict[Series, Measures] = {}
+    heard: set[str] = set()
+    for event in told:
+        if event["id"] in heard:
+            continue
+        heard.add(event["id"])
+        data = event["data"]
+        for one in data["figures"]:
+            series = (
+                event["shop"],
+                one["level"],
+                data["date"],
+                one.get("key", ""),
+                one["currency"],
+            )
+            said[series] = {
+                name: Decimal(one[name]) for name in _DAY_MEASURES if Decimal(one[name])
+            }
+    tally.compare(
+        "log of days", counted, {k: v for k, v in said.items() if v and k[2] < before.isoformat()}
+    )
+    async with httpx2.AsyncClient(base_url=site.api, timeout=60) as client:
+        for shop in sorted({series[0] for series in counted}):
+            for level in ("total", "category"):
+                answer = await client.get("/v1/sales/days", params={"shop": shop, "level": level})
+                served = {
+                    (row["day"], row.get(level) or "", row["currency"]): {
+                        name: Decimal(row[name]) for name in _DAY_MEASURES if Decimal(row[name])
+                    }
+                    for row in answer.json()["rows"]
+                    if row["day"] < before.isoformat()
+                }
+                of_level = {
+                    series[2:]: measures
+                    for series, measures in counted.items()
+                    if series[:2] == (shop, level)
+                }
+                tally.compare(f"api days/{level}", of_level, {k: v for k, v in served.items() if v})
+    return Comparison(tally.figures, tally.differences, 0, 0)
