@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 from yarl import URL
 
+from app.observed import Observed
 from app.settings import Settings
 from app.subscriptions import steps_of
 from projections.clock import ShopClock
@@ -112,7 +113,7 @@ class GroupWorker(faust.Worker):
         live = LiveFigures(Redis.from_url(servers.redis), settings.prefix, generations)
         self.store.publisher = Publisher(live, self.store.live_figures)
         self.reader = GroupReader(
-            self.store,
+            Observed(self.store, pool, self.group),
             servers.kafka,
             settings.prefix,
             settings.dedupe_window,

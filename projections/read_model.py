@@ -85,4 +85,5 @@ class FoldFailed(Exception):
     def __init__(self, model: str, fact: Fact) -> None:
         where = f"{fact.topic}:{fact.partition}:{fact.offset}"
         super().__init__(f"{model} failed on {fact.event.type} {fact.event.id} at {where}")
+        self.model = model
         self.fact = fact

@@ -20,9 +20,11 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from projections import skips
 from projections.clock import ShopClock
+from projections.culprit import first_failing
 from projections.live import Publisher
-from projections.read_model import LIVE, Figure, Folded, Setting, Step, Transaction
+from projections.read_model import LIVE, Figure, Folded, FoldFailed, Setting, Step, Transaction
 from streams.subscribe import Batch, Moved, Part, Partition, Progress, Transient, aside
 
 _TRANSIENT = (
@@ -137,9 +139,10 @@ class GroupStore:
                 topics,
                 numbers,
             )
+            skipped = await skips.of_group(transaction, self._group)
         return {
-            Partition(row["topic"], row["partition"]): Progress(
-                row["next_offset"], row["topic_id"], row["last_digest"]
+            (partition := Partition(row["topic"], row["partition"])): Progress(
+                row["next_offset"], row["topic_id"], row["last_digest"], skipped.get(partition, {})
             )
             for row in rows
         }
@@ -149,6 +152,7 @@ class GroupStore:
         way there. Raises Transient, FoldFailed."""
         setting = self._setting()
         folded: dict[str, Folded] = {}
+        loaded: dict[str, Mapping[Any, Any]] = {}
         ground = (before, before.folded) if before is not None and not before.applied else None
         for model, topics, of in self._steps:
             given: Sequence[Any] = folded[of].changes if of else batch.facts(topics)
@@ -158,7 +162,16 @@ class GroupStore:
                     known = await model.load(connection, given)
                 if ground is not None:
                     known = {**known, **ground[1][model.name].states}
-            folded[model.name] = await aside(len(given), model.fold, given, known, setting)
+            loaded[model.name] = known
+            try:
+                folded[model.name] = await aside(len(given), model.fold, given, known, setting)
+            except Exception as error:
+                found = await aside(
+                    len(given), first_failing, self._steps, model.name, batch, loaded, setting
+                )
+                if found is None:
+                    raise
+                raise FoldFailed(model.name, found) from error
         return Prepared(batch, folded, setting, ground)
 
     async def commit(self, prepared: Prepared) -> None:
@@ -254,13 +267,14 @@ class GroupStore:
                 record.key,
                 record.value,
                 moment(record.timestamp_ms),
+                record.shop,
             )
             for part in parts
             for record in part.quarantined
         ]
         if rows:
             await transaction.executemany(
-                "INSERT INTO quarantine VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", rows
+                "INSERT INTO quarantine VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", rows
             )
 
     async def caught_up(self, next_offsets: Mapping[Partition, int], at: datetime) -> None:

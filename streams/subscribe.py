@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, repeat
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
@@ -73,6 +74,7 @@ class Quarantined(Struct, frozen=True):
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
+    shop: str | None = None
 
 
 class Part(Struct, frozen=True):
@@ -106,11 +108,13 @@ class Batch(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """What the store knows of a partition: where to go on, and what stood before."""
+    """What the store knows of a partition: where to go on, what stood before, and which records a
+    person has told the group to pass by, with the reasons."""
 
     next_offset: int
     topic_id: UUID
     last_digest: int | None
+    skipped: Mapping[int, str] = {}
 
 
 class Moved(Exception):
@@ -175,6 +179,7 @@ class GroupReader(Generic[Prepared]):
         self._windows: dict[Partition, Window] = {}
         self._partitions: Mapping[str, int] = {}  # of each topic
         self._applied: dict[Partition, int] = {}
+        self._skipped: dict[Partition, Mapping[int, str]] = {}
         self._inbox = _Inbox(2 * commit_records)
         self._decoding = asyncio.Lock()
         self._committing = asyncio.Lock()
@@ -196,6 +201,7 @@ class GroupReader(Generic[Prepared]):
                 logger.critical("reading stops: the log has changed", reason=str(changed))
                 raise
             self._applied = {p: known.next_offset for p, known in progress.items()}
+            self._skipped = {p: known.skipped for p, known in progress.items()}
         await self._store.resumed()
         logger.info("reading on", partitions=len(wanted), offsets=sum(self._applied.values()))
         return {tp: progress[partition].next_offset for partition, tp in wanted.items()}
@@ -311,7 +317,9 @@ class GroupReader(Generic[Prepared]):
             if chunk.seek == seek:
                 records[self._partition(TP(chunk.topic, chunk.partition))].extend(chunk.records)
         parts = [
-            decode_part(p, records[p], self._windows[p], self._partitions[p.topic])
+            decode_part(
+                p, records[p], self._windows[p], self._partitions[p.topic], self._skipped[p]
+            )
             for p in sorted(records)
         ]
         return Batch(parts, seek)
@@ -446,10 +454,14 @@ def remember(records: Sequence[ConsumerRecord], window: Window) -> None:
 
 
 def decode_part(
-    partition: Partition, records: Sequence[ConsumerRecord], window: Window, partitions: int
+    partition: Partition,
+    records: Sequence[ConsumerRecord],
+    window: Window,
+    partitions: int,
+    skipped: Mapping[int, str] = MappingProxyType({}),
 ) -> Part:
     """Facts, repeats and what is to be quarantined, of the next records of one of so many
-    partitions."""
+    partitions; of those, some are passed by at a person's word."""
     first, last = records[0].offset, records[-1].offset
     if last - first + 1 != len(records):
         raise LogChanged(f"{partition}: offsets {first} to {last} came with a gap among them")
@@ -473,6 +485,9 @@ def decode_part(
             quarantined.append(_quarantine(record, event, _OTHERWISE))
         elif isinstance(fact, Refused):
             quarantined.append(_quarantine(record, event, fact))
+        elif record.offset in skipped:
+            reason = Refused("", f"skipped: {skipped[record.offset]}")
+            quarantined.append(_quarantine(record, event, reason))
         else:
             facts.append(fact)
     return Part(
@@ -512,7 +527,9 @@ def _fact(
 
 
 def _quarantine(record: ConsumerRecord, event: Event | Refused, refused: Refused) -> Quarantined:
-    event_id = None if isinstance(event, Refused) else event.id
+    event_id, shop = (
+        (None, codec.shop_of(record.value)) if isinstance(event, Refused) else (event.id, event.shop)
+    )
     return Quarantined(
         record.offset,
         event_id,
@@ -521,6 +538,7 @@ def _quarantine(record: ConsumerRecord, event: Event | Refused, refused: Refused
         record.key,
         record.value,
         record.timestamp,
+        shop,
     )
 
 

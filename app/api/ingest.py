@@ -123,6 +123,11 @@ class Intake:
             return 202, {"id": accepted[0]["id"], "position": accepted[0]["position"]}
         return 202, {"accepted": accepted, "rejected": rejected}
 
+    async def complete(self, body: bytes, shop: str, now: datetime) -> Event:
+        """A single event as it would go to the log. Raises Refused, and Problem without a vault."""
+        event, personal = self._check(Raw(body), shop, now)
+        return await self._seal(event, personal) if personal else event
+
     async def _append(self, events: Sequence[Event]) -> list[Position]:
         try:
             return await self._log.append(events)

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
-from app.api import forecasts, ingest, live, page, problems, sales
+from app.api import forecasts, ingest, live, page, problems, quarantine, sales
 from app.api.completeness import Figures
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
@@ -43,7 +43,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.settings = settings
         app.state.clock = ShopClock(settings.timezone)
         app.state.log = log
-        app.state.intake = ingest.Intake(log, Vault(pool), settings.write_keys, settings.currency)
+        vault = Vault(pool)
+        app.state.intake = ingest.Intake(log, vault, settings.write_keys, settings.currency)
+        app.state.quarantine = quarantine.Quarantine(pool, app.state.intake, vault)
         app.state.figures = Figures(pool)
         app.state.page = page.Page(settings)
         app.state.hub = Hub(redis, figures, app.state.clock)
@@ -70,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
-    for part in (ingest, sales, forecasts, live, page):
+    for part in (ingest, quarantine, sales, forecasts, live, page):
         app.include_router(part.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])
