@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
@@ -56,6 +56,17 @@ class Settings(BaseSettings):
     replication: int = Field(1, ge=1, description="copies of each topic's records")
     dedupe_window: int = Field(100_000, ge=1, description="offsets in which an id counts once")
     commit_records: int = Field(10_000, ge=1, description="records in one commit, at most")
+
+    stuck_seconds: float = Field(
+        60.0, ge=0, description="after which a reader that does not move is ended; 0: never"
+    )
+    log: Literal["auto", "json", "text"] = Field(
+        "auto", description="auto: text in a terminal, else JSON"
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="the first port to try for a worker's metrics; 0: none"
+    )
+    metrics_host: str = "127.0.0.1"
 
     snapshot_key: str | None = Field(
         None, description="signs the models' snapshots; unset: a key made in the home"

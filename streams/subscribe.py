@@ -184,6 +184,11 @@ class GroupReader(Generic[Prepared]):
         self._decoding = asyncio.Lock()
         self._committing = asyncio.Lock()
 
+    @property
+    def partitions(self) -> Collection[Partition]:
+        """What it reads at this moment. May be asked from any thread."""
+        return tuple(self._applied)
+
     # What the transport asks.
 
     async def resume(self, partitions: Set[TP], seek: int) -> Mapping[TP, int]:
@@ -527,18 +532,15 @@ def _fact(
 
 
 def _quarantine(record: ConsumerRecord, event: Event | Refused, refused: Refused) -> Quarantined:
-    event_id, shop = (
-        (None, codec.shop_of(record.value)) if isinstance(event, Refused) else (event.id, event.shop)
-    )
     return Quarantined(
         record.offset,
-        event_id,
+        None if isinstance(event, Refused) else event.id,
         refused.field,
         refused.reason,
         record.key,
         record.value,
         record.timestamp,
-        shop,
+        codec.shop_of(record.value) if isinstance(event, Refused) else event.shop,
     )
 
 
