@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 from collections import defaultdict
+from typing import Any
 
 import httpx2
 import pytest
@@ -11,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.service import KEY, Service, end, environment, free_port, run_cli
 from tests.e2e.test_ingest import order
-from tests.e2e.test_quarantine import append
+from tests.e2e.test_quarantine import append, envelope
 
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 
@@ -157,14 +158,7 @@ async def test_a_worker_tells_its_own_numbers_and_its_log_is_json(
     worker = run_cli("worker", environment=variables, stderr=subprocess.PIPE)
     try:
         await service.reads(2)
-        bad: dict[str, Any] = {
-            "id": f"{tag}-bad",
-            "type": "nonsense",
-            "shop": "main",
-            "subject": tag,
-        }
-        bad |= {"time": "2026-01-01T00:00:00Z", "received_at": "2026-01-01T00:00:00Z", "data": {}}
-        bad["correlation_id"] = f"{tag}-visit"
+        bad = envelope(tag, id=f"{tag}-bad", type="nonsense")
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             async with asyncio.timeout(60):
                 number = 0
