@@ -9,8 +9,16 @@ from rich.table import Table
 
 from app.settings import Settings, SettingsError
 from app.stack.doctor import Status, examine
-from app.status import GroupStatus, members, reading_status
+from app.status import (
+    GroupStatus,
+    members,
+    outbox_status,
+    quarantine_status,
+    reading_status,
+)
 from app.subscriptions import GROUPS, LEARNERS
+from projections.postgres import connect
+from projections.skips import standing
 
 _PATIENCE_SECONDS = 10.0
 
@@ -38,24 +46,41 @@ async def _groups(settings: Settings, console: Console) -> list[str]:
         async with asyncio.timeout(_PATIENCE_SECONDS), reading_status(settings) as status:
             groups = await status.groups((*GROUPS, LEARNERS))
             readers = {group.group: await members(settings, group.group) for group in groups}
+            servers = settings.servers
+            async with await connect(servers.postgres, settings.schema_name, size=1) as pool:
+                outbox = await outbox_status(pool)
+                quarantine = await quarantine_status(pool)
+                failures = await standing(pool)
     except SettingsError as error:
         return [str(error)]
     # Each client has its own errors for one and the same: no answer.
     except Exception as error:
         return [f"how far the readers are cannot be told: {error!r}"]
     console.print(_readers(groups, readers))
+    waited = f", the first for {outbox.oldest_seconds:.0f} s" if outbox.waiting else ""
+    console.print(f"outbox: {outbox.waiting:,} events wait for Kafka{waited}")
     problems = [
         f"{name}: nobody reads. After a crash this lasts up to ten seconds; if it stays so, start "
         f"`tillstream {_reader(name)}`"
         for name, count in readers.items()
         if not count
     ]
-    return problems + [
-        f"{group.group}: {group.quarantined} records in quarantine; "
-        "table quarantine holds them, each with its reason"
+    problems += [
+        f"{group.group}: {group.unaccounted} records were read and neither applied, repeated nor "
+        "quarantined"
         for group in groups
-        if group.quarantined
+        if group.unaccounted
     ]
+    problems += [
+        f"{one.group}: {one.model} fails on {one.event_type} {one.event_id} at {one.position}: "
+        f"mend it, or `tillstream quarantine skip {one.position} --group {one.group} --reason …`"
+        for one in failures
+    ]
+    if quarantine.waiting:
+        problems.append(
+            f"{quarantine.waiting} records in quarantine: `tillstream quarantine list` says why"
+        )
+    return problems
 
 
 def _reader(group: str) -> str:
@@ -76,8 +101,9 @@ def _processes(found: list[Status]) -> Table:
 
 
 def _readers(groups: list[GroupStatus], readers: dict[str, int]) -> Table:
-    heads = ("group", "readers", "applied", "repeated", "quarantined", "lag", "complete to")
-    table = Table(*heads, box=None, header_style="dim")
+    # 80 columns hold it, up to some ten million records.
+    heads = ("group", "readers", "applied", "repeated", "refused", "lag", "complete to (UTC)")
+    table = Table(*heads, box=None, header_style="dim", padding=(0, 1, 0, 0))
     for group in groups:
         table.add_row(
             group.group,
@@ -86,6 +112,6 @@ def _readers(groups: list[GroupStatus], readers: dict[str, int]) -> Table:
             f"{group.repeated:,}",
             f"{group.quarantined:,}",
             f"{group.lag:,}",
-            f"{group.complete_to:%Y-%m-%d %H:%M:%S %Z}" if group.complete_to else "",
+            f"{group.complete_to:%Y-%m-%d %H:%M:%S}" if group.complete_to else "",
         )
     return table

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
@@ -61,6 +61,16 @@ class Settings(BaseSettings):
         600, ge=0, description="between checks of some figures against the log; 0: none"
     )
     verify_orders: int = Field(20, ge=1, description="orders in such a check, about")
+    stuck_seconds: float = Field(
+        60.0, ge=0, description="after which a reader that does not move is ended; 0: never"
+    )
+    log: Literal["auto", "json", "text"] = Field(
+        "auto", description="auto: text in a terminal, else JSON"
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="the first port to try for a worker's metrics; 0: none"
+    )
+    metrics_host: str = "127.0.0.1"
 
     snapshot_key: str | None = Field(
         None, description="signs the models' snapshots; unset: a key made in the home"

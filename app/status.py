@@ -1,6 +1,6 @@
 """How far the readers are: applied offsets from Postgres beside the log's ends from Kafka."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,8 @@ from app.learner.leadership import is_led
 from app.settings import Settings
 from app.subscriptions import GROUPS, LEARNERS, topics_of
 from projections.postgres import connect
+from projections.read_model import Row
+from streams.subscribe import Partition
 from streams.topics import TOPICS, partitions_of
 
 # Nobody has ever joined a group here, or the broker has only just started.
@@ -29,20 +31,63 @@ _TOO_EARLY = (
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One partition as a group has read it. `end` is None where Kafka did not say."""
+
+    partition: Partition
+    next_offset: int
+    applied: int
+    repeated: int
+    quarantined: int
+    complete_to: datetime | None
+    end: int | None
+
+    @property
+    def lag(self) -> int:
+        """Records that wait in the log, as far as is known."""
+        return max((self.end or 0) - self.next_offset, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class GroupStatus:
     """One group: records applied, repeated and quarantined; how many still wait in the log."""
 
     group: str
-    applied: int
-    repeated: int
-    quarantined: int
-    lag: int
-    complete_to: datetime | None
+    partitions: Sequence[PartitionStatus]
+
+    @property
+    def applied(self) -> int:
+        return sum(one.applied for one in self.partitions)
+
+    @property
+    def repeated(self) -> int:
+        return sum(one.repeated for one in self.partitions)
+
+    @property
+    def quarantined(self) -> int:
+        return sum(one.quarantined for one in self.partitions)
+
+    @property
+    def lag(self) -> int:
+        return sum(one.lag for one in self.partitions)
+
+    @property
+    def complete_to(self) -> datetime | None:
+        """That of the partition that is furthest behind, of those that were read at all."""
+        return min((one.complete_to for one in self.partitions if one.complete_to), default=None)
 
     @property
     def read(self) -> int:
         """Every record read became one of the three."""
         return self.applied + self.repeated + self.quarantined
+
+    @property
+    def unaccounted(self) -> int:
+        """Records that were read and became none of the three: 0, or figures are wrong."""
+        return sum(
+            abs(one.next_offset - one.applied - one.repeated - one.quarantined)
+            for one in self.partitions
+        )
 
 
 class StatusReader:
@@ -68,34 +113,58 @@ class StatusReader:
         return sum(ends.values())
 
     def _partitions(self, topics: Iterable[str]) -> list[TopicPartition]:
-        return [
-            TopicPartition(self._settings.prefix + topic, number)
-            for topic in topics
-            for number in range(partitions_of(topic, self._settings.partitions))
-        ]
+        return partitions_in(self._settings, topics)
 
     async def _group(self, group: str) -> GroupStatus:
-        ends = await self._consumer.end_offsets(self._partitions(topics_of(group)))
-        row = await self._pool.fetchrow(
-            """
-            SELECT coalesce(sum(next_offset), 0)::bigint AS next_offset,
-                coalesce(sum(applied), 0)::bigint AS applied,
-                coalesce(sum(repeated), 0)::bigint AS repeated,
-                coalesce(sum(quarantined), 0)::bigint AS quarantined,
-                min(complete_to) AS complete_to
-            FROM progress WHERE group_name = $1
-            """,
-            group,
-        )
-        assert row is not None
-        return GroupStatus(
-            group,
-            row["applied"],
-            row["repeated"],
-            row["quarantined"],
-            sum(ends.values()) - row["next_offset"],
-            row["complete_to"],
-        )
+        named = self._partitions(topics_of(group))
+        ends = await self._consumer.end_offsets(named)
+        return await group_status(self._pool, group, named, ends, self._settings.prefix)
+
+
+def partitions_in(settings: Settings, topics: Iterable[str]) -> list[TopicPartition]:
+    """All partitions of topics, by their names in Kafka."""
+    return [
+        TopicPartition(settings.prefix + topic, number)
+        for topic in topics
+        for number in range(partitions_of(topic, settings.partitions))
+    ]
+
+
+async def group_status(
+    pool: "asyncpg.Pool[asyncpg.Record]",
+    group: str,
+    partitions: Sequence[TopicPartition],
+    ends: Mapping[TopicPartition, int],
+    prefix: str,
+) -> GroupStatus:
+    """A group, from its progress and the log's ends as far as they are known."""
+    rows = await pool.fetch("SELECT * FROM progress WHERE group_name = $1", group)
+    known = {(row["topic"], row["partition"]): row for row in rows}
+    return GroupStatus(
+        group,
+        [
+            _partition_status(
+                partition := Partition(tp.topic.removeprefix(prefix), tp.partition),
+                known.get(partition),
+                ends.get(tp),
+            )
+            for tp in partitions
+        ],
+    )
+
+
+def _partition_status(partition: Partition, row: "Row | None", end: int | None) -> PartitionStatus:
+    if row is None:
+        return PartitionStatus(partition, 0, 0, 0, 0, None, end)
+    return PartitionStatus(
+        partition,
+        row["next_offset"],
+        row["applied"],
+        row["repeated"],
+        row["quarantined"],
+        row["complete_to"],
+        end,
+    )
 
 
 @asynccontextmanager
@@ -129,3 +198,48 @@ async def members(settings: Settings, group: str) -> int:
         if name == settings.prefix + group and state == "Stable":
             return len(found)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    """Events that wait to be appended to the log, and for how long the first of them has."""
+
+    waiting: int
+    oldest_seconds: float
+
+
+async def outbox_status(pool: "asyncpg.Pool[asyncpg.Record]") -> OutboxStatus:
+    """The outbox as it stands now."""
+    row = await pool.fetchrow(
+        """
+        SELECT count(*) AS waiting,
+            coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest
+        FROM outbox WHERE acknowledged_at IS NULL
+        """
+    )
+    assert row is not None
+    return OutboxStatus(row["waiting"], row["oldest"])
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineStatus:
+    """Records in quarantine, and those that were not sent again; rows that each group has kept."""
+
+    records: int
+    waiting: int
+    rows: Mapping[str, int]
+
+
+async def quarantine_status(pool: "asyncpg.Pool[asyncpg.Record]") -> QuarantineStatus:
+    """The quarantine as it stands now."""
+    rows = await pool.fetch("SELECT group_name, count(*) FROM quarantine GROUP BY group_name")
+    row = await pool.fetchrow(
+        """
+        SELECT count(*) AS records, count(*) FILTER (WHERE event_id IS NULL) AS waiting
+        FROM (SELECT DISTINCT topic, partition, record_offset FROM quarantine) AS found
+        LEFT JOIN resubmissions USING (topic, partition, record_offset)
+        """
+    )
+    assert row is not None
+    counted = {row["group_name"]: row["count"] for row in rows}
+    return QuarantineStatus(row["records"], row["waiting"], counted)

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import sys
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
@@ -17,8 +16,11 @@ from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 from yarl import URL
 
+from app import logs, metrics
+from app.observed import Observed
 from app.settings import Settings
 from app.subscriptions import steps_of
+from app.watchdog import watching
 from projections.clock import ShopClock
 from projections.closer import GROUP as CLOSING_GROUP
 from projections.closer import Closer, told_in_the_log
@@ -107,6 +109,7 @@ class GroupWorker(faust.Worker):
             override_logging=False,
             **options,
         )
+        self.spinner = None  # it writes to the log what only a terminal understands
         transport = app.transport
         assert isinstance(transport, ChunkTransport)
         self.transport = transport
@@ -132,7 +135,7 @@ class GroupWorker(faust.Worker):
         live = LiveFigures(Redis.from_url(servers.redis), settings.prefix, generations)
         self.store.publisher = Publisher(live, self.store.live_figures)
         self.reader = GroupReader(
-            self.store,
+            Observed(self.store, pool, self.group),
             servers.kafka,
             settings.prefix,
             settings.dedupe_window,
@@ -157,7 +160,8 @@ class GroupWorker(faust.Worker):
             *map(asyncio.create_task, self._beside()),
         ]
         try:
-            await asyncio.gather(*tasks)
+            with watching(self.settings, self.group, lambda: self.reader.partitions):
+                await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
@@ -228,6 +232,7 @@ def tune() -> None:
 def run(settings: Settings, group: str) -> None:
     """Runs a worker in this process. Exits with 1 where only a person can help."""
     tune()
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    logs.configure(settings.log)
+    metrics.serve(settings.metrics_host, settings.metrics_port)
     worker = GroupWorker(settings, group, loop=uvloop.new_event_loop())
     worker.execute_from_commandline()

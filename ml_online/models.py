@@ -24,6 +24,8 @@ class LearningFailed(Exception):
     def __init__(self, family: str, fact: Fact) -> None:
         where = f"{fact.topic}:{fact.partition}:{fact.offset}"
         super().__init__(f"{family} failed on {fact.event.type} {fact.event.id} at {where}")
+        self.model = family
+        self.fact = fact
 
 
 class Models:

@@ -16,9 +16,14 @@ _STEP = 20_000  # records that are held at once
 
 
 async def facts_of(
-    bootstrap: str, prefix: str, window: int, entries: Sequence[Entry]
+    bootstrap: str,
+    prefix: str,
+    window: int,
+    entries: Sequence[Entry],
+    skipped: Mapping[Partition, Mapping[int, str]],
 ) -> AsyncIterator[tuple[Entry, Sequence[Fact]]]:
-    """The facts of each entry, or of each piece of a long one, as they were learned.
+    """The facts of each entry, or of each piece of a long one, as they were learned; but those that
+    a person has told to be `skipped`.
 
     Raises ReadBackFailed, LogChanged.
     """
@@ -35,7 +40,10 @@ async def facts_of(
             chunk = kept[at : at + entry.next - entry.first]
             judged = windows[entry.partition]
             count = topics[prefix + entry.partition.topic].partitions
-            part = await aside(len(chunk), decode_part, entry.partition, chunk, judged, count)
+            passed_by = skipped.get(entry.partition, {})
+            part = await aside(
+                len(chunk), decode_part, entry.partition, chunk, judged, count, passed_by
+            )
             yield entry, part.facts
 
 

@@ -79,7 +79,7 @@ async def write(
     return [
         model.write.figure(row, setting)
         for model in models
-        if model.write.figure is not None
+        if model.write is not None and model.write.figure is not None
         for row in found[model.name]
     ]
 
@@ -94,6 +94,7 @@ def _statement(models: tuple[ReadModel, ...]) -> str:
     """The statement that writes rows of these read models; their rows are its last parameters."""
     ctes, results = [_PROGRESS], ["(SELECT yes FROM held_all) AS held_all"]
     for number, model in enumerate(models, _FIRST_ROWS):
+        assert model.write is not None
         write = model.write.sql.replace("{rows}", f"{model.name}_rows")
         ctes.append(_ROWS.format(name=model.name, number=number))
         ctes.append(f"{model.name}_changed AS ({write})")

@@ -92,9 +92,9 @@ class ReadModel(Struct, frozen=True):
     version: int
     fold: Callable[[Sequence[Any], Mapping[Any, Any], Setting], Folded]
     upsert: Callable[[Transaction, Sequence[Any], Setting], Awaitable[Sequence[Figure]]]
-    write: Write
     load: Callable[[Transaction, Sequence[Any]], Awaitable[Mapping[Any, Any]]] | None = None
     live: Callable[[Transaction, Setting], Awaitable[Sequence[Figure]]] | None = None
+    write: Write | None = None
     contents: Contents | None = None
 
 
@@ -145,4 +145,5 @@ class FoldFailed(Exception):
     def __init__(self, model: str, fact: Fact) -> None:
         where = f"{fact.topic}:{fact.partition}:{fact.offset}"
         super().__init__(f"{model} failed on {fact.event.type} {fact.event.id} at {where}")
+        self.model = model
         self.fact = fact

@@ -8,7 +8,7 @@ memory for the sample alone, and rests as a worker is told to.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -18,6 +18,7 @@ import xxhash
 from aiokafka import TopicPartition
 from msgspec import Struct
 
+from projections import skips
 from projections.contents import Comparison, Side, compared, of_day, of_keys, together
 from projections.orders import ORDERS, postings_on
 from projections.postgres import connect_alone
@@ -73,6 +74,7 @@ class _Reading(Struct):
     at: int
     window: Window
     drawn: Drawn
+    skipped: Mapping[int, str]
 
     async def to(self, end: int, source: Source, rest: float) -> None:
         """Reads on; after each few records it rests so many times as long as they took."""
@@ -81,7 +83,9 @@ class _Reading(Struct):
             for start in range(0, len(records), _AT_ONCE):
                 begun = time.monotonic()
                 few = records[start : start + _AT_ONCE]
-                part = await aside(len(few), decode_part, self.partition, few, self.window, self.of)
+                part = await aside(
+                    len(few), decode_part, self.partition, few, self.window, self.of, self.skipped
+                )
                 for fact in part.facts:
                     self.drawn.offer(fact)
                 await asyncio.sleep(rest * (time.monotonic() - begun))
@@ -102,7 +106,9 @@ async def verify_sample(
         if not partitions:
             return []
         drawn = Drawn(number, random.getrandbits(63))
-        reading = await _begun(source, live, random.choice(partitions), drawn)
+        partition = random.choice(partitions)
+        skipped = (await skips.of_group(served, group.name)).get(partition, {})
+        reading = await _begun(source, live, partition, drawn, skipped)
         await reading.to(live[reading.partition], source, rest)
         async with served.transaction(isolation="repeatable_read", readonly=True):
             await one_generation(served)
@@ -121,11 +127,17 @@ def _topics(group: Group) -> Sequence[str]:
     return next((step.topics for step in group.steps if step.model.name == ORDERS.name), ())
 
 
-async def _begun(source: Source, live: Offsets, partition: Partition, drawn: Drawn) -> _Reading:
+async def _begun(
+    source: Source,
+    live: Offsets,
+    partition: Partition,
+    drawn: Drawn,
+    skipped: Mapping[int, str],
+) -> _Reading:
     name = TopicPartition(source.prefix + partition.topic, partition.number)
     first, _ = (await log_ends(source.kafka, [name]))[name]
     count = sum(known.topic == partition.topic for known in live)
-    return _Reading(partition, count, first, Window(source.window), drawn)
+    return _Reading(partition, count, first, Window(source.window), drawn, skipped)
 
 
 @asynccontextmanager

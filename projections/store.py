@@ -10,7 +10,7 @@ The order within a transaction is always the same: progress rows moved, and ther
 quarantine; the read models in the order of the table of subscriptions, each with its keys sorted.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -20,10 +20,20 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from projections import at_once
+from projections import at_once, skips
 from projections.clock import ShopClock, moment
+from projections.culprit import first_failing
 from projections.live import Publisher
-from projections.read_model import LIVE, Figure, Folded, ReadModel, Setting, Step, Transaction
+from projections.read_model import (
+    LIVE,
+    Figure,
+    Folded,
+    FoldFailed,
+    ReadModel,
+    Setting,
+    Step,
+    Transaction,
+)
 from streams import crash_points
 from streams.crash_points import reached
 from streams.subscribe import Batch, Moved, Part, Partition, Progress, Transient, aside
@@ -126,9 +136,10 @@ class GroupStore:
                 topics,
                 numbers,
             )
+            skipped = await skips.of_group(transaction, self._group)
         return {
-            Partition(row["topic"], row["partition"]): Progress(
-                row["next_offset"], row["topic_id"], row["last_digest"]
+            (partition := Partition(row["topic"], row["partition"])): Progress(
+                row["next_offset"], row["topic_id"], row["last_digest"], skipped.get(partition, {})
             )
             for row in rows
         }
@@ -138,6 +149,7 @@ class GroupStore:
         way there. Raises Transient, FoldFailed."""
         setting = self._setting()
         folded: dict[str, Folded] = {}
+        loaded: dict[str, Mapping[Any, Any]] = {}
         ground = (before, before.folded) if before is not None and not before.applied else None
         for model, topics, of in self._steps:
             given: Sequence[Any] = folded[of].changes if of else batch.facts(topics)
@@ -147,7 +159,16 @@ class GroupStore:
                     known = await model.load(connection, given)
                 if ground is not None:
                     known = {**known, **ground[1][model.name].states}
-            folded[model.name] = await aside(len(given), model.fold, given, known, setting)
+            loaded[model.name] = known
+            try:
+                folded[model.name] = await aside(len(given), model.fold, given, known, setting)
+            except Exception as error:
+                found = await aside(
+                    len(given), first_failing, self._steps, model.name, batch, loaded, setting
+                )
+                if found is None:
+                    raise
+                raise FoldFailed(model.name, found) from error
         return Prepared(batch, folded, setting, ground)
 
     async def commit(self, prepared: Prepared) -> None:
@@ -170,11 +191,9 @@ class GroupStore:
     async def _write(self, prepared: Prepared) -> Sequence[Figure]:
         """One transaction; the live figures that it changes. Raises Fenced."""
         parts, setting = prepared.batch.parts, prepared.setting
-        rows = {
-            model: rows for model, *_ in self._steps if (rows := prepared.folded[model.name].rows)
-        }
-        few = prepared.batch.records() <= at_once.MOST_RECORDS and not crash_points.in_transaction
-        if few and not any(part.quarantined for part in parts):
+        folded = prepared.folded
+        rows = {model: rows for model, *_ in self._steps if (rows := folded[model.name].rows)}
+        if self._few(prepared.batch, rows):
             async with self._connection() as connection:
                 changed = await at_once.write(
                     connection, self._group, parts, rows, setting, self._generations
@@ -191,6 +210,15 @@ class GroupStore:
                 figures += await model.upsert(transaction, its_rows, setting)
             reached("written")
         return figures
+
+    def _few(self, batch: Batch, models: Iterable[ReadModel]) -> bool:
+        """Whether a batch can be written in one statement."""
+        return (
+            batch.records() <= at_once.MOST_RECORDS
+            and all(model.write is not None for model in models)
+            and not any(part.quarantined for part in batch.parts)
+            and not crash_points.in_transaction
+        )
 
     async def _advance(self, transaction: Transaction, parts: Sequence[Part]) -> None:
         """Moves the progress rows, which locks them, so that no one else can apply the same records
@@ -273,13 +301,14 @@ class GroupStore:
                 record.key,
                 record.value,
                 moment(record.timestamp_ms),
+                record.shop,
             )
             for part in parts
             for record in part.quarantined
         ]
         if rows:
             await transaction.executemany(
-                "INSERT INTO quarantine VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", rows
+                "INSERT INTO quarantine VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", rows
             )
 
     async def caught_up(self, next_offsets: Mapping[Partition, int], at: datetime) -> None:

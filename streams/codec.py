@@ -14,6 +14,7 @@ from streams.upcast import NotLifted, lift
 
 AHEAD = timedelta(minutes=5)
 EARLIEST_YEAR, LATEST_YEAR = 1970, 2999
+_LONGEST_SHOP = 128
 
 # What a decoder raises on bytes that are no event: wrong, not UTF-8, or nested without end.
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -62,6 +63,22 @@ def decode_envelope(value: bytes | None) -> Event:
         return _envelopes.decode(value)
     except UNREADABLE as error:
         raise refusal(error) from None
+
+
+class _Owned(Struct):
+    shop: str
+
+
+_owned = msgspec.json.Decoder(_Owned)
+
+
+def shop_of(value: bytes | None) -> str | None:
+    """Whose a record is that is no event; None where it does not say."""
+    try:
+        shop = _owned.decode(value or b"").shop
+    except UNREADABLE:
+        return None
+    return shop if 0 < len(shop) <= _LONGEST_SHOP and "\0" not in shop else None
 
 
 def refuse_nul(value: bytes) -> None:

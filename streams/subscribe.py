@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, repeat
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
@@ -76,6 +77,7 @@ class Quarantined(Struct, frozen=True):
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
+    shop: str | None = None
 
 
 class Part(Struct, frozen=True):
@@ -109,11 +111,13 @@ class Batch(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """What the store knows of a partition: where to go on, and what stood before."""
+    """What the store knows of a partition: where to go on, what stood before, and which records a
+    person has told the group to pass by, with the reasons."""
 
     next_offset: int
     topic_id: UUID
     last_digest: int | None
+    skipped: Mapping[int, str] = {}
 
 
 class Moved(Exception):
@@ -181,9 +185,15 @@ class GroupReader(Generic[Prepared]):
         # As of the last record applied. Kept when partitions go, until others come: what was read
         # is to be there whoever reads on, and a topic that is deleted takes them away, too.
         self._known: dict[Partition, Progress] = {}
+        self._skipped: dict[Partition, Mapping[int, str]] = {}
         self._inbox = _Inbox(2 * commit_records)
         self._decoding = asyncio.Lock()
         self._committing = asyncio.Lock()
+
+    @property
+    def partitions(self) -> Collection[Partition]:
+        """What it reads at this moment. May be asked from any thread."""
+        return tuple(self._applied)
 
     # What the transport asks.
 
@@ -203,6 +213,7 @@ class GroupReader(Generic[Prepared]):
                 raise
             self._applied = {p: known.next_offset for p, known in progress.items()}
             self._known = dict(progress)
+            self._skipped = {p: known.skipped for p, known in progress.items()}
         await self._store.resumed()
         reached("resumed")
         logger.info("reading on", partitions=len(wanted), offsets=sum(self._applied.values()))
@@ -322,7 +333,9 @@ class GroupReader(Generic[Prepared]):
             if chunk.seek == seek:
                 records[self._partition(TP(chunk.topic, chunk.partition))].extend(chunk.records)
         parts = [
-            decode_part(p, records[p], self._windows[p], self._partitions[p.topic])
+            decode_part(
+                p, records[p], self._windows[p], self._partitions[p.topic], self._skipped[p]
+            )
             for p in sorted(records)
         ]
         return Batch(parts, seek)
@@ -483,10 +496,14 @@ def remember(records: Sequence[ConsumerRecord], window: Window) -> None:
 
 
 def decode_part(
-    partition: Partition, records: Sequence[ConsumerRecord], window: Window, partitions: int
+    partition: Partition,
+    records: Sequence[ConsumerRecord],
+    window: Window,
+    partitions: int,
+    skipped: Mapping[int, str] = MappingProxyType({}),
 ) -> Part:
     """Facts, repeats and what is to be quarantined, of the next records of one of so many
-    partitions."""
+    partitions; of those, some are passed by at a person's word."""
     first, last = records[0].offset, records[-1].offset
     if last - first + 1 != len(records):
         raise LogChanged(f"{partition}: offsets {first} to {last} came with a gap among them")
@@ -510,6 +527,9 @@ def decode_part(
             quarantined.append(_quarantine(record, event, _OTHERWISE))
         elif isinstance(fact, Refused):
             quarantined.append(_quarantine(record, event, fact))
+        elif record.offset in skipped:
+            reason = Refused("", f"skipped: {skipped[record.offset]}")
+            quarantined.append(_quarantine(record, event, reason))
         else:
             facts.append(fact)
     return Part(
@@ -549,15 +569,15 @@ def _fact(
 
 
 def _quarantine(record: ConsumerRecord, event: Event | Refused, refused: Refused) -> Quarantined:
-    event_id = None if isinstance(event, Refused) else event.id
     return Quarantined(
         record.offset,
-        event_id,
+        None if isinstance(event, Refused) else event.id,
         refused.field,
         refused.reason,
         record.key,
         record.value,
         record.timestamp,
+        codec.shop_of(record.value) if isinstance(event, Refused) else event.shop,
     )
 
 

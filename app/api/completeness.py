@@ -17,6 +17,7 @@ from app.api.problems import Problem
 from app.subscriptions import topics_of
 from projections.read_model import Transaction, one_generation
 from streams.log import Position
+from streams.topics import TOPICS, partitions_of
 
 _POLL_SECONDS = 0.01
 
@@ -41,8 +42,9 @@ class CompleteTo(BaseModel):
 class Figures:
     """Read access to the read models of one group."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", partitions: int) -> None:
         self._pool = pool
+        self._partitions = partitions
 
     @asynccontextmanager
     async def snapshot(
@@ -50,7 +52,8 @@ class Figures:
     ) -> AsyncIterator[tuple[Transaction, CompleteTo]]:
         """One snapshot: a transaction to query in, and what it is complete to. Raises Problem."""
         if min_position:
-            await self._until(group, parse_positions(group, min_position), wait)
+            wanted = parse_positions(group, min_position, self._partitions)
+            await self._until(group, wanted, wait)
         try:
             async with (
                 self._pool.acquire(timeout=5) as connection,
@@ -99,24 +102,34 @@ def not_there_yet(wait: float) -> Problem:
     )
 
 
-def parse_positions(group: str, positions: Sequence[str]) -> dict[tuple[str, int], int]:
-    """The last offset asked for of each partition that the group reads. Raises Problem."""
+def parse_positions(
+    group: str, positions: Sequence[str], partitions: int
+) -> dict[tuple[str, int], int]:
+    """The last offset asked for of each partition that the group reads; what else there is of
+    topics never enters its figures. Raises Problem where a position can be none."""
     wanted: dict[tuple[str, int], int] = {}
     for text in ",".join(positions).split(",") if positions else ():
         try:
             topic, partition, offset = Position.parse(text.strip())
-            if partition < 0 or offset < 0:
-                raise ValueError(text)
         except ValueError:
-            raise Problem(
-                422,
-                "invalid",
-                f"min_position: {text!r} is not of the form topic:partition:offset",
-                [{"field": "min_position", "reason": f"{text!r} is not topic:partition:offset"}],
-            ) from None
+            raise _no_position(text, "is not of the form topic:partition:offset") from None
+        if topic not in TOPICS:
+            raise _no_position(text, f"is of no topic there is: {', '.join(TOPICS)}")
+        count = partitions_of(topic, partitions)
+        if not 0 <= partition < count:
+            raise _no_position(text, f"is of no partition: {topic} has {count}, from 0")
+        if not 0 <= offset < 2**63:
+            raise _no_position(text, "is of no offset")
         if topic in topics_of(group):
             wanted[topic, partition] = max(offset, wanted.get((topic, partition), -1))
     return wanted
+
+
+def _no_position(text: str, reason: str) -> Problem:
+    """Waiting for it would be in vain."""
+    told = f"{text!r} {reason}"
+    errors = [{"field": "min_position", "reason": told}]
+    return Problem(422, "invalid", f"min_position: {told}", errors)
 
 
 async def _complete_to(transaction: Transaction, group: str) -> CompleteTo:

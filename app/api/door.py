@@ -21,7 +21,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == ingest.PATH and scope["method"] == "POST":
-            scope["app"] = self._app
+            scope["app"], scope["route"] = self._app, ingest.router.routes[0]
             with suppress(ClientDisconnect):  # then nobody waits for an answer
                 response = await _answer(Request(scope, receive))
                 await response(scope, receive, send)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from app.api.completeness import MinPosition, Wait, parse_positions
 from app.api.problems import known_parameters
 from app.learner.client import Asked, LearnerClient
+from app.settings import Settings
 from app.subscriptions import LEARNERS
 
 router = APIRouter(dependencies=[Depends(known_parameters)])
@@ -26,6 +27,12 @@ _AWAY: _Responses = {
     503: {"description": "The process that learns is away, or still loading its models."}
 }
 _UNKNOWN: _Responses = {404: {"description": "No such series, or not enough closed days of it."}}
+
+
+def _check(request: Request, min_position: list[str]) -> None:
+    """Raises Problem where a position is none."""
+    settings: Settings = request.app.state.settings
+    parse_positions(LEARNERS, min_position, settings.partitions)
 
 
 @router.get(
@@ -48,7 +55,7 @@ async def forecasts_sales(
 
     Beside each value stands the seasonal naive's: that of the same weekday of the last week.
     """
-    parse_positions(LEARNERS, min_position)
+    _check(request, min_position)
     learner: LearnerClient = request.app.state.learner
     asked: Asked = {
         "shop": shop,
@@ -80,7 +87,7 @@ async def forecasts_scores(
     Every forecast was made, and scored, before its day was learned. MASE is the error relative to
     that of the seasonal naive within the history known when the forecast was made.
     """
-    parse_positions(LEARNERS, min_position)
+    _check(request, min_position)
     learner: LearnerClient = request.app.state.learner
     asked: Asked = {
         "shop": shop,
@@ -113,7 +120,7 @@ async def products_bought_together(
     `source` says whether these are `bought_together`, with the number of orders that had both, or,
     where the product was never bought with another, what is `trending` in the shop.
     """
-    parse_positions(LEARNERS, min_position)
+    _check(request, min_position)
     learner: LearnerClient = request.app.state.learner
     asked: Asked = {
         "shop": shop,

@@ -12,11 +12,13 @@ from typing import Annotated, Any
 import asyncpg
 import msgspec
 import orjson
+import structlog
 import uuid_utils
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta, Raw, Struct
 
 from app.api.problems import Problem
+from app.metrics import EVENTS
 from app.vault import Erased, Vault
 from streams import codec
 from streams.codec import Refused
@@ -25,6 +27,8 @@ from streams.log import Log, LogUnavailable, Position
 
 MOST_EVENT_BYTES = 256 * 1024
 MOST_REQUEST_BYTES = 4 * 1024 * 1024
+_MOST_LINES = 10  # in the log, of what is refused in one request
+_LONGEST_ID = 128
 _RETRY = {"Retry-After": "2"}
 
 # What follows a sale is in the sale's currency, which its event need not repeat.
@@ -32,6 +36,7 @@ _OF_AN_ORDER = frozenset(
     {"OrderUpdated", "OrderPaid", "OrderCancelled", "OrderRefunded", "SalesAdjusted"}
 )
 
+logger = structlog.get_logger()
 router = APIRouter(tags=["events"])
 
 
@@ -55,6 +60,12 @@ class _Body(Struct):
     batch: list[Raw] | None = None
 
 
+class _Ids(Struct):
+    id: str | None = None
+    correlation_id: str | None = None
+
+
+_ids = msgspec.json.Decoder(_Ids)
 _submitted = msgspec.json.Decoder(Submitted)
 _body = msgspec.json.Decoder(_Body)
 _list = msgspec.json.Decoder(list[Raw])
@@ -103,6 +114,9 @@ class Intake:
             except Refused as refused:
                 error = {"index": index, "field": refused.field, "reason": refused.reason}
                 rejected.append(error)
+                if len(rejected) <= _MOST_LINES:
+                    logger.info("an event is refused", shop=shop, **error, **ids_of(raw))
+        EVENTS.labels("rejected").inc(len(rejected))
         if single and rejected:
             too_large = len(raws[0]) > MOST_EVENT_BYTES
             raise Problem(
@@ -115,6 +129,7 @@ class Intake:
             what = "no event of the batch is valid" if rejected else "the batch is empty"
             raise Problem(422, "invalid_events", what, rejected)
         positions = await self._append(events)
+        EVENTS.labels("accepted").inc(len(events))
         accepted = [
             {"index": index, "id": event.id, "position": str(position)}
             for index, event, position in zip(indexes, events, positions, strict=True)
@@ -122,6 +137,11 @@ class Intake:
         if single:
             return 202, {"id": accepted[0]["id"], "position": accepted[0]["position"]}
         return 202, {"accepted": accepted, "rejected": rejected}
+
+    async def complete(self, body: bytes, shop: str, now: datetime) -> Event:
+        """A single event as it would go to the log. Raises Refused, and Problem without a vault."""
+        event, personal = self._check(Raw(body), shop, now)
+        return await self._seal(event, personal) if personal else event
 
     async def _append(self, events: Sequence[Event]) -> list[Position]:
         try:
@@ -197,6 +217,18 @@ class Intake:
                 503, "vault_unavailable", "personal fields cannot be sealed now", headers=_RETRY
             ) from error
         return msgspec.structs.replace(event, person=person, sealed=sealed)
+
+
+def ids_of(raw: Raw) -> dict[str, str | None]:
+    """What a refused event can be found by, where it can be read at all."""
+    try:
+        found = _ids.decode(raw)
+    except codec.UNREADABLE:
+        return {}
+    return {
+        "event_id": found.id and found.id[:_LONGEST_ID],
+        "correlation_id": found.correlation_id and found.correlation_id[:_LONGEST_ID],
+    }
 
 
 def personal_fields(name: str, data: Data) -> dict[str, str]:

@@ -14,8 +14,10 @@ logger = structlog.get_logger()
 _TITLES = {
     400: "The request cannot be read",
     401: "A write key is needed",
+    403: "Not with this write key",
     404: "Not found",
     405: "This method is not allowed here",
+    409: "It is otherwise already",
     413: "Too large",
     422: "Something in the request is not valid",
     500: "This should not have happened",

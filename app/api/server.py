@@ -13,9 +13,12 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
-from app.api import forecasts, ingest, live, page, problems, sales
+from app import logs
+from app.api import forecasts, ingest, live, page, problems, quarantine, sales, status
 from app.api.completeness import Figures
+from app.api.counted import Counted
 from app.api.door import Door
+from app.api.watch import Watch
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
 from app.settings import Settings
@@ -44,18 +47,25 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.settings = settings
         app.state.clock = ShopClock(settings.timezone)
         app.state.log = log
-        app.state.intake = ingest.Intake(log, Vault(pool), settings.write_keys, settings.currency)
-        app.state.figures = Figures(pool)
+        vault = Vault(pool)
+        app.state.intake = ingest.Intake(log, vault, settings.write_keys, settings.currency)
+        app.state.quarantine = quarantine.Quarantine(pool, app.state.intake, vault)
+        app.state.figures = Figures(pool, settings.partitions)
         app.state.page = page.Page(settings)
         app.state.hub = Hub(redis, figures, app.state.clock)
         app.state.learner = LearnerClient(pool, name_of(settings))
+        app.state.pool = pool
+        app.state.watch = Watch(settings, pool, redis, app.state.learner)
         hub = asyncio.create_task(app.state.hub.run())
+        watch = asyncio.create_task(app.state.watch.run())
         try:
             yield
         finally:
             hub.cancel()
+            watch.cancel()
             await app.state.page.close()
-            await asyncio.gather(hub, return_exceptions=True)
+            await asyncio.gather(hub, watch, return_exceptions=True)
+            await app.state.watch.close()
             await log.stop()
             await app.state.learner.close()
             await redis.aclose()
@@ -71,27 +81,13 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
-    for part in (ingest, sales, forecasts, live, page):
+    for part in (ingest, quarantine, sales, forecasts, live, status, page):
         app.include_router(part.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])
     async def schemas_list() -> dict[str, Any]:
         """The JSON Schema of every event's `data`, by type. `x-personal` fields are encrypted."""
         return schemas()
-
-    @app.get("/health/live", operation_id="health_live", tags=["health"])
-    async def health_live() -> dict[str, str]:
-        """Answers while the process does."""
-        return {"status": "ok"}
-
-    @app.get("/health/ready", operation_id="health_ready", tags=["health"])
-    async def health_ready() -> dict[str, str]:
-        """Answers once events are accepted and figures can be read."""
-        async with app.state.figures.snapshot("sales"):
-            pass
-        if not app.state.log.ready:
-            raise problems.Problem(503, "log_unavailable", "Kafka is not reachable yet")
-        return {"status": "ok"}
 
     describe_write_key(app)
     return app
@@ -123,14 +119,16 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings, port: int) -> None:
     """Runs the API until a signal ends it."""
+    logs.configure(settings.log)
     app = create_app(settings)
     config = uvicorn.Config(
-        Door(app),
+        Counted(Door(app)),
         host=settings.api_host,
         port=port,
         loop="uvloop",
         http="httptools",
         log_level="warning",
+        log_config=None,
         ws_per_message_deflate=False,
         ws_max_size=live.MOST_FRAME_BYTES,
         timeout_graceful_shutdown=3,

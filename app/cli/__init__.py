@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 # Importing them registers the commands, in the order in which --help lists them.
-from app.cli import run, send, ask, rebuild, chaos  # noqa: F401  # isort: skip
+from app.cli import run, send, ask, quarantine, rebuild, chaos  # noqa: F401  # isort: skip
+from app import logs
 from app.cli.terminal import Failed, cli, talk
 from app.settings import SettingsError
 
@@ -18,6 +19,7 @@ def main() -> None:
     from app.stack.errors import StackError
     from streams.topics import PartitionsDiffer
 
+    logs.configure("text")
     # aiokafka speaks of every leader it has to look up again.
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     try:

@@ -92,17 +92,28 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
         command = (sys.executable, "-m", "app.cli")
         return [
             AppProcess(
-                "api", (*command, "api", "--port", str(port)), lambda: _answers(api), address=api
+                "api",
+                (*command, "api", "--port", str(port)),
+                lambda: _answers(api),
+                address=api,
+                alive=lambda: _answers(api, "live"),
+                stuck_seconds=settings.stuck_seconds,
             ),
             *(
                 AppProcess(
                     "worker" if group == GROUPS[0] else f"worker-{group}",
                     (*command, "worker", "--group", group),
                     lambda group=group: _reads(found, group),  # type: ignore[misc]
+                    stuck_seconds=settings.stuck_seconds,
                 )
                 for group in GROUPS
             ),
-            AppProcess("learner", (*command, "learner"), lambda: asked(found, "/health")),
+            AppProcess(
+                "learner",
+                (*command, "learner"),
+                lambda: asked(found, "/health"),
+                stuck_seconds=settings.stuck_seconds,
+            ),
         ]
 
     async def shown(stack: Stack) -> None:
@@ -128,9 +139,9 @@ def vars_of(servers: Servers) -> dict[str, str]:
     return {"kafka": servers.kafka, "postgres": servers.postgres, "redis": servers.redis}
 
 
-async def _answers(api: str) -> None:
+async def _answers(api: str, health: str = "ready") -> None:
     async with httpx2.AsyncClient() as client:
-        (await client.get(f"{api}/health/ready", timeout=2)).raise_for_status()
+        (await client.get(f"{api}/health/{health}", timeout=2)).raise_for_status()
 
 
 async def _reads(settings: Settings, group: str) -> None:

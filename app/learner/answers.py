@@ -22,7 +22,7 @@ from streams.subscribe import Partition
 Level = Literal["total", "category"]
 
 
-def create_answers(store: LearnerStore) -> FastAPI:
+def create_answers(store: LearnerStore, partitions: int) -> FastAPI:
     """The learner's own small API, which only ours asks."""
     app = FastAPI(openapi_url=None)
     problems.install(app)
@@ -39,7 +39,7 @@ def create_answers(store: LearnerStore) -> FastAPI:
             raise Problem(
                 503, "learner_loading", "the models are being loaded; ask again", headers=RETRY
             )
-        wanted = parse_positions(LEARNERS, min_position)
+        wanted = parse_positions(LEARNERS, min_position, partitions)
         try:
             async with asyncio.timeout(wait if wanted else None):
                 await store.reached({Partition(*at): offset for at, offset in wanted.items()})

@@ -65,6 +65,11 @@ class LearnerClient:
         headers = {name: found.headers[name] for name in _PASSED_ON if name in found.headers}
         return Response(found.content, found.status_code, headers)
 
+    async def health(self) -> dict[str, Any]:
+        """What the learner says of itself. Raises Away."""
+        found: dict[str, Any] = json.loads((await self._ask("/health", {}, 0.0)).content)
+        return found
+
     async def _ask(self, path: str, params: Asked, wait: float) -> httpx2.Response:
         known = self._address
         if known is not None:

@@ -5,7 +5,6 @@ and no session of a killed one to wait for.
 """
 
 import asyncio
-import logging
 import os
 import secrets
 import signal
@@ -26,12 +25,15 @@ from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 from faust.types import TP
 
+from app import logs, metrics
 from app.learner.answers import create_answers
 from app.learner.client import NAME, name_of
 from app.learner.leadership import LeadershipLost, leadership, publish
 from app.learner.store import LearnerStore
+from app.observed import Observed
 from app.settings import Settings
 from app.subscriptions import LEARNERS, learners_of, topics_of
+from app.watchdog import watching
 from app.worker import tune
 from ml_online.journal import Overtaken
 from ml_online.models import LearningFailed, Models
@@ -126,11 +128,12 @@ async def _serve(settings: Settings, listener: socket.socket, models: Models, ke
         clock = ShopClock(settings.timezone)
         store = LearnerStore(pool, LEARNERS, models, clock, key, settings.snapshot_seconds)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_answer(create_answers(store), name_of(settings), listener))
+            answers = create_answers(store, settings.partitions)
+            tasks.create_task(_answer(answers, name_of(settings), listener))
             host, port = listener.getsockname()[:2]
             await publish(pool, LEARNERS, f"http://{host}:{port}")
             await store.load(settings.servers.kafka, settings.prefix, settings.dedupe_window)
-            tasks.create_task(_read(settings, store))
+            tasks.create_task(_read(settings, store, pool))
     finally:
         pool.terminate()
 
@@ -140,6 +143,7 @@ async def _answer(app: FastAPI, name: str, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         log_level="warning",
+        log_config=None,
         lifespan="off",
         headers=[(NAME, name)],
         timeout_graceful_shutdown=1,
@@ -153,11 +157,17 @@ async def _answer(app: FastAPI, name: str, listener: socket.socket) -> None:
         await serving
 
 
-async def _read(settings: Settings, store: LearnerStore) -> None:
+async def _read(
+    settings: Settings, store: LearnerStore, pool: "asyncpg.Pool[asyncpg.Record]"
+) -> None:
     """Learns what comes in; at the end, whatever ends it, leaves a snapshot."""
     kafka = settings.servers.kafka
     reader = GroupReader(
-        store, kafka, settings.prefix, settings.dedupe_window, settings.commit_records
+        Observed(store, pool, LEARNERS),
+        kafka,
+        settings.prefix,
+        settings.dedupe_window,
+        settings.commit_records,
     )
     partitions = {
         TP(settings.prefix + topic, number)
@@ -172,10 +182,11 @@ async def _read(settings: Settings, store: LearnerStore) -> None:
     ) as consumer:
         positions = await reader.resume(partitions, seek=1)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(reader.apply(lambda _: None))
-                tasks.create_task(reader.consume(_Stream(consumer, positions)))
-                tasks.create_task(_note_caught_up(reader, consumer))
+            with watching(settings, LEARNERS, lambda: reader.partitions):
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(reader.apply(lambda _: None))
+                    tasks.create_task(reader.consume(_Stream(consumer, positions)))
+                    tasks.create_task(_note_caught_up(reader, consumer))
         finally:
             await reader.release()
             with suppress(Transient):
@@ -211,7 +222,8 @@ def snapshot_key(settings: Settings) -> bytes:
 
 def run(settings: Settings) -> None:
     """Runs the learner in this process. Exits with 1 where only a person can help."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    logs.configure(settings.log)
+    metrics.serve(settings.metrics_host, settings.metrics_port)
     tune()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

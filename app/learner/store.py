@@ -20,6 +20,7 @@ from ml_online.journal import Entry, Overtaken
 from ml_online.models import Models
 from ml_online.replay import facts_of
 from ml_online.snapshots import Refused, Snapshot
+from projections import skips
 from projections.clock import ShopClock, moment
 from projections.store import Fenced, GroupStore, Prepared
 from streams.codec import Fact
@@ -64,6 +65,7 @@ class LearnerStore(GroupStore):
         async with self._transaction() as transaction:
             end = await self._read_to(transaction)
             candidates = await snapshots.stored(transaction, self._group)
+            skipped = await skips.of_group(transaction, self._group)
         self._settled = False
         self.models.reset()
         left = None
@@ -75,7 +77,7 @@ class LearnerStore(GroupStore):
         self._snapshot_seq = self.models.seq
         records = sum(entry.next - entry.first for entry in left)
         logger.info("learning what the journal tells", after=self.models.seq, records=records)
-        async for entry, facts in facts_of(bootstrap, prefix, window, left):
+        async for entry, facts in facts_of(bootstrap, prefix, window, left, skipped):
             await self._learn(facts)
             if entry.seq:
                 self.models.passed(entry.partition, entry.next)

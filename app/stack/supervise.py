@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from app.stack.process import Child, Program, describe
 
 ASK_EVERY = 0.05
 ASK_SECONDS = 5.0
+ALIVE_EVERY = 5.0
 LONGEST_PAUSE = 30.0
 STEADY = 60.0
 """Seconds after which a program counts as sound again and the pauses begin anew."""
@@ -33,13 +34,26 @@ class Launch(Protocol):
         """Raises while it does not."""
 
 
+Alive = Callable[[int], Awaitable[object]]
+"""Raises while the process of this pid runs and yet does nothing."""
+
+
 class Supervised:
     """One program that is to be up for as long as we are."""
 
-    def __init__(self, launch: Launch, home: Path, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        home: Path,
+        note: Callable[[str], None],
+        alive: Alive | None = None,
+        stuck_seconds: float = 0.0,
+    ) -> None:
         self._launch = launch
         self._home = home
         self._note = note
+        self._alive = alive
+        self._stuck_seconds = stuck_seconds
         self._child: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -74,7 +88,7 @@ class Supervised:
     async def _keep(self) -> None:
         pause = 1.0
         while self._child is not None:
-            code = await self._child.ended()
+            code = await self._ended(self._child)
             if time.monotonic() - self._child.started > STEADY:
                 pause = 1.0
             self._note(f"{self.name} ended ({describe(code)}), starting it again in {pause:.0f} s")
@@ -88,6 +102,32 @@ class Supervised:
                 await self._child.stop()
             else:
                 self._note(f"{self.name} answers again, pid {self.pid}")
+
+    async def _ended(self, child: Child) -> int:
+        """Its exit code, once it has ended, if need be by us."""
+        if self._alive is None or not self._stuck_seconds:
+            return await child.ended()
+        guard = asyncio.create_task(self._guard(child, self._alive))
+        try:
+            return await child.ended()
+        finally:
+            guard.cancel()
+
+    async def _guard(self, child: Child, alive: Alive) -> None:
+        """Kills a process that has not been alive for too long, which may not hear anything."""
+        since: float | None = None
+        while True:
+            await asyncio.sleep(min(ALIVE_EVERY, self._stuck_seconds / 2))
+            try:
+                async with asyncio.timeout(ASK_SECONDS):
+                    await alive(child.pid)
+            except Exception as trouble:
+                since = time.monotonic() if since is None else since
+                if (silent := time.monotonic() - since) >= self._stuck_seconds:
+                    self._note(f"{self.name} is stuck for {silent:.0f} s ({trouble!r}), killing it")
+                    return child.kill()
+            else:
+                since = None
 
 
 async def _until_answered(launch: Launch, child: Child) -> None:

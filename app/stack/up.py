@@ -15,8 +15,11 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from signal import Signals
+
+import psutil
 
 from app.settings import Servers, Settings, addresses_file
 from app.stack import kafka, postgres, redis
@@ -73,6 +76,10 @@ class AppProcess:
     """Where it can be reached, if anywhere."""
     patience: float = 60.0
     """The seconds it may take until it answers."""
+    alive: Callable[[], Awaitable[object]] | None = None
+    """Raises while it runs and yet does nothing: unlike `answers` it leans on no server."""
+    stuck_seconds: float = 0.0
+    """After so long without being alive it is killed, and started again; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,14 @@ class _AppLaunch:
 
     async def answers(self, _pid: int, /) -> None:
         await self.app.answers()
+
+
+async def _is_alive(app: AppProcess, pid: int) -> None:
+    """Raises where it is stopped, as by SIGSTOP, or says itself that it is not."""
+    if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
+        raise TimeoutError("it is stopped")
+    if app.alive is not None:
+        await app.alive()
 
 
 Prepare = Callable[[Servers], Awaitable[None]]
@@ -194,7 +209,13 @@ class Stack:
             "TILLSTREAM_HOME": str(self.home),
             **{f"TILLSTREAM_{name.upper()}": self.addresses[name] for name in EMBEDDED},
         }
-        supervised = Supervised(_AppLaunch(app, environment), self.home, self._progress.note)
+        supervised = Supervised(
+            _AppLaunch(app, environment),
+            self.home,
+            self._progress.note,
+            partial(_is_alive, app),
+            app.stuck_seconds,
+        )
         self._apps[app.name] = supervised
         await supervised.start()
         self._answered(app.name, app.address, begun)

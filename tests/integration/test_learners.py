@@ -285,7 +285,7 @@ async def test_while_models_are_loaded_the_answer_is_to_ask_again(
     settings: Settings, pool: Pool, log: Log
 ) -> None:
     store = store_of(pool, Models(learners_of(LEARNERS)))
-    transport = httpx2.ASGITransport(create_answers(store))
+    transport = httpx2.ASGITransport(create_answers(store, PARTITIONS))
     async with httpx2.AsyncClient(transport=transport, base_url="http://learner") as client:
         assert (await client.get("/health")).json()["loaded"] is False
         answer = await client.get("/forecasts/scores", params={"shop": "main"})

@@ -162,7 +162,10 @@ async def test_a_snapshot_that_was_begun_before_keeps_the_tables_it_has(
     events = sales(100)
     await log.append(events)
     await read_all(settings, pool)
-    async with asyncio.timeout(30), Figures(pool).snapshot("sales") as (transaction, complete_to):
+    async with (
+        asyncio.timeout(30),
+        Figures(pool, settings.partitions).snapshot("sales") as (transaction, complete_to),
+    ):
         task = asyncio.create_task(rebuilt(settings))
         while not task.done() and not await pool.fetchval(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' "

@@ -1,0 +1,183 @@
+"""What the API sees of the whole: how far every group is, what waits, what is away.
+
+`/health/ready`, `/v1/status` and `/metrics` tell it; however often they are asked, the servers are
+once a second at most.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from redis.asyncio import Redis
+
+from app.learner.client import LearnerClient
+from app.settings import Settings
+from app.status import (
+    GroupStatus,
+    OutboxStatus,
+    QuarantineStatus,
+    group_status,
+    outbox_status,
+    partitions_in,
+    quarantine_status,
+)
+from app.subscriptions import GROUPS, LEARNERS, topics_of
+from projections.skips import Failure, standing
+from streams.subscribe import Partition
+
+T = TypeVar("T")
+
+ALL_GROUPS = (*GROUPS, LEARNERS)
+_FRESH_SECONDS = 1.0
+_PATIENCE_SECONDS = 2.0
+_SAMPLE_SECONDS = 5.0
+_SAMPLES = 4  # rates are those of the last 15 to 20 seconds
+
+Offsets = Mapping[tuple[str, Partition], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The whole at one moment. `away` says of each server that does not answer why."""
+
+    away: Mapping[str, str]
+    groups: Sequence[GroupStatus] = ()
+    rates: Mapping[tuple[str, Partition], float] = field(default_factory=dict)  # records a second
+    outbox: OutboxStatus | None = None
+    quarantine: QuarantineStatus | None = None
+    failures: Sequence[Failure] = ()
+    versions: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # and generations
+    learner: Mapping[str, object] | None = None
+
+
+class Watch:
+    """Looks at the servers through connections of the API's own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        redis: Redis,
+        learner: LearnerClient,
+    ) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._redis = redis
+        self._learner = learner
+        self._consumer: AIOKafkaConsumer | None = None
+        self._looking = asyncio.Lock()
+        self._seen = Seen({})
+        self._seen_at = float("-inf")
+        self._samples: deque[tuple[float, Offsets]] = deque(maxlen=_SAMPLES)
+
+    async def run(self) -> None:
+        """Remembers where the groups were, for their rates; for ever."""
+        while True:
+            # All that a look takes would be much for what nobody may ask for.
+            if (offsets := await _unless_away("postgres", self._read_to(), {})) is not None:
+                self._samples.append((time.monotonic(), offsets))
+            await asyncio.sleep(_SAMPLE_SECONDS)
+
+    async def _read_to(self) -> Offsets:
+        rows = await self._pool.fetch(
+            "SELECT group_name, topic, partition, next_offset FROM progress"
+        )
+        return {
+            (row["group_name"], Partition(row["topic"], row["partition"])): row["next_offset"]
+            for row in rows
+        }
+
+    async def close(self) -> None:
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def look(self) -> Seen:
+        """The whole as it is now, or was a second ago. Never raises for a server that is away."""
+        async with self._looking:
+            if time.monotonic() - self._seen_at > _FRESH_SECONDS:
+                self._seen = await self._look()
+                self._seen_at = time.monotonic()
+            return self._seen
+
+    async def _look(self) -> Seen:
+        away: dict[str, str] = {}
+        ends, _, learner = await asyncio.gather(
+            _unless_away("kafka", self._ends(), away),
+            _unless_away("redis", self._redis.ping(), away),
+            _unless_away("learner", self._learner.health(), away),
+        )
+        seen = await _unless_away("postgres", self._stored(ends or {}), away)
+        groups, outbox, quarantine, failures, versions = seen or ((), None, None, (), {})
+        return Seen(
+            away, groups, self._rates(groups), outbox, quarantine, failures, versions, learner
+        )
+
+    async def _ends(self) -> Mapping[TopicPartition, int]:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._settings.servers.kafka, enable_auto_commit=False
+            )
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+        topics = sorted({topic for group in ALL_GROUPS for topic in topics_of(group)})
+        found: Mapping[TopicPartition, int] = await self._consumer.end_offsets(
+            partitions_in(self._settings, topics)
+        )
+        return found
+
+    async def _stored(
+        self, ends: Mapping[TopicPartition, int]
+    ) -> tuple[
+        Sequence[GroupStatus],
+        OutboxStatus,
+        QuarantineStatus,
+        Sequence[Failure],
+        Mapping[str, tuple[int, int]],
+    ]:
+        settings, pool = self._settings, self._pool
+        groups = [
+            await group_status(
+                pool, name, partitions_in(settings, topics_of(name)), ends, settings.prefix
+            )
+            for name in ALL_GROUPS
+        ]
+        rows = await pool.fetch("SELECT name, version, generation FROM read_models")
+        versions = {row["name"]: (row["version"], row["generation"]) for row in rows}
+        return (
+            groups,
+            await outbox_status(pool),
+            await quarantine_status(pool),
+            await standing(pool),
+            versions,
+        )
+
+    def _rates(self, groups: Sequence[GroupStatus]) -> Mapping[tuple[str, Partition], float]:
+        if not self._samples:
+            return {}
+        at, before = self._samples[0]
+        passed = max(time.monotonic() - at, _FRESH_SECONDS)
+        keys = {(of.group, one.partition): one for of in groups for one in of.partitions}
+        return {
+            key: max(one.next_offset - before.get(key, one.next_offset), 0) / passed
+            for key, one in keys.items()
+        }
+
+
+async def _unless_away(name: str, asked: Awaitable[T], away: dict[str, str]) -> T | None:
+    """What a server answers; None, and why, where it does not in time."""
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return await asked
+    # Each client has its own errors for one and the same: no answer.
+    except Exception as error:
+        away[name] = f"{type(error).__name__}: {error}".removesuffix(": ")
+        return None
