@@ -7,6 +7,7 @@ noticed by its missing epoch, and refilled.
 """
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -100,6 +101,13 @@ class LiveFigures:
         """Starts a new epoch where there is none, and sets all live figures from Postgres."""
         await self._redis.set(self.epoch_key, secrets.token_hex(8), nx=True)
         await self.publish(figures)
+
+    async def clear(self) -> None:
+        """Drops all that is held: Postgres has gone back behind it. Raises RedisError."""
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "*"
+        found = [key async for key in self._redis.scan_iter(match=pattern, count=1000)]
+        for start in range(0, len(found), _MOST_AT_ONCE):
+            await self._redis.unlink(*found[start : start + _MOST_AT_ONCE])
 
     async def snapshot(self, shop: str, metric: str, days: Sequence[str]) -> Snapshot:
         """A metric's figures, in one step with the revision they stand at. Raises EpochLost."""

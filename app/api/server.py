@@ -21,7 +21,7 @@ from app.settings import Settings
 from app.vault import Vault
 from projections.clock import ShopClock
 from projections.live import LiveFigures
-from projections.postgres import connect, migrate
+from projections.postgres import connect, migrate, sessions_of_api
 from streams.events import schemas
 from streams.log import Log
 
@@ -35,7 +35,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         servers = settings.servers
         await migrate(servers.postgres, settings.schema_name)
-        pool = await connect(servers.postgres, settings.schema_name, size=10)
+        name = sessions_of_api(settings.schema_name)
+        pool = await connect(servers.postgres, settings.schema_name, size=10, name=name)
         redis = Redis.from_url(servers.redis)
         log = Log(servers.kafka, settings.partitions, settings.prefix)
         await log.start()
