@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from app.api import forecasts, ingest, live, page, problems, sales
 from app.api.completeness import Figures
+from app.api.limits import Rates, Room
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
 from app.settings import Settings
@@ -44,7 +45,14 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.settings = settings
         app.state.clock = ShopClock(settings.timezone)
         app.state.log = log
-        app.state.intake = ingest.Intake(log, Vault(pool), settings.write_keys, settings.currency)
+        app.state.intake = ingest.Intake(
+            log,
+            Vault(pool),
+            settings.write_keys,
+            settings.currency,
+            Room(settings.intake_bytes),
+            Rates(settings.events_per_second),
+        )
         app.state.figures = Figures(pool)
         app.state.page = page.Page(settings)
         app.state.hub = Hub(redis, figures, app.state.clock)

@@ -35,6 +35,10 @@ class FakeHub:
         self.address: Any = None
         self.opened: list[Subscription] = []
 
+    @property
+    def listeners(self) -> int:
+        return len(self.clients)
+
     def add(self, client: Client) -> None:
         self.clients.add(client)
 
