@@ -112,10 +112,14 @@ async def test_a_body_that_is_cut_off_is_no_fault_of_ours(room: Room) -> None:
 def test_there_is_no_more_room_than_agreed_and_what_was_taken_comes_back() -> None:
     room = Room(100_000)
     shares: list[Share] = []
-    with pytest.raises(Problem) as full:
+
+    def fill() -> None:
         while True:
             shares.append(room.share().__enter__())
             shares[-1].take(1000)
+
+    with pytest.raises(Problem) as full:
+        fill()
     assert full.value.status == 503
     assert int(full.value.headers["Retry-After"]) > 0
     assert room.held_bytes <= 100_000
@@ -124,18 +128,20 @@ def test_there_is_no_more_room_than_agreed_and_what_was_taken_comes_back() -> No
     assert room.held_bytes == 0
 
 
+def spent(rates: Rates, key: str, events: int, now: float) -> int:
+    """How many of these events were let through."""
+    try:
+        rates.spend(key, events, now)
+    except Problem:
+        return 0
+    return events
+
+
 def test_a_key_sends_at_its_rate_and_no_key_at_anothers_expense() -> None:
     rates, taken = Rates(100), 0
     for tenth in range(100):  # ten seconds in which far too much is sent
-        for _ in range(5):
-            try:
-                rates.spend("greedy", 10, tenth / 10)
-            except Problem as problem:
-                assert problem.status == 429
-                assert int(problem.headers["Retry-After"]) >= 1
-            else:
-                taken += 10
-        rates.spend("modest", 5, tenth / 10)
+        taken += sum(spent(rates, "greedy", 10, tenth / 10) for _ in range(5))
+        assert spent(rates, "modest", 5, tenth / 10) == 5
     assert 1000 <= taken <= 1000 + 200 + 10
 
 
@@ -144,6 +150,7 @@ def test_a_batch_of_any_size_passes_and_the_next_waits_for_it() -> None:
     rates.spend("key", 1000, 0.0)
     with pytest.raises(Problem) as early:
         rates.spend("key", 1, 7.9)
+    assert early.value.status == 429
     assert early.value.headers["Retry-After"] == "1"
     rates.spend("key", 1, 8.1)
 
