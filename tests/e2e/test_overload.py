@@ -67,12 +67,29 @@ async def test_a_flood_before_a_kafka_that_stands_still(
             async with asyncio.timeout(60):
                 while 202 not in flood.answers:
                     await flood.during(0.5)
-            (written := tmp_path / "log").touch()
+            os.kill(
+                stack.pid("kafka") or kafka, signal.SIGKILL
+            )  # what was acknowledged survives it
+            async with asyncio.timeout(60):
+                while stack.pid("kafka") in (None, kafka):
+                    await asyncio.sleep(0.1)
+            assert await again(service) == 202
+            written = tmp_path / "log"
             await captured.capture(
                 settings.servers.kafka, settings.prefix, settings.partitions, written
             )
     there = {json.loads(line)["id"] for line in written.read_text().splitlines()}
     assert flood.acknowledged - there == set(), "acknowledged, and not in the log"
+
+
+async def again(service: Service) -> int:
+    """The answer to an event, once there is one of Kafka's."""
+    async with asyncio.timeout(60), service.client() as client:
+        while True:
+            answer = await client.post("/v1/events", json=event("again"))
+            if answer.status_code != 503:
+                return answer.status_code
+            await asyncio.sleep(0.2)
 
 
 class Flood:
