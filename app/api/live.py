@@ -176,7 +176,7 @@ def _filters() -> list[dict[str, Any]]:
 )
 async def live_events(
     request: Request,
-    metric: Annotated[str, Path(description=f"one of {', '.join(sorted(METRICS))}")],
+    metric: Annotated[str, Path(json_schema_extra={"enum": sorted(METRICS)})],
     since: Annotated[str | None, Query(description="a revision to resume from")] = None,
     last_event_id: Annotated[str | None, Header(description="the same, by browsers")] = None,
     shop: str = "main",  # noqa: ARG001  (read with the filters)

@@ -102,6 +102,7 @@ async def test_no_route_answers_with_a_500(service: Service) -> None:
     assert counts["POST /v1/events", 422] + counts["POST /v1/events", 400] > 0
     assert counts["GET /v1/sales/revenue", 200] > 0
     assert counts["GET /v1/sales/revenue", 422] > 0
+    assert counts["GET /v1/live/{metric}", 200] > 0
 
 
 # Events.
