@@ -43,6 +43,17 @@ class Settings(BaseSettings):
     origins: Annotated[list[str], NoDecode] = Field(
         [], description="other origins whose pages may open websockets, comma-separated"
     )
+    intake_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=8 * 1024 * 1024,
+        description="that requests with events may take together in an API process; then 503",
+    )
+    events_per_second: float | None = Field(
+        None, gt=0, description="of a write key, at each API process, then 429; unset: no bound"
+    )
+    live_clients: int = Field(
+        10_000, ge=1, description="that may listen to live feeds at an API process"
+    )
     currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="where an event tells none")
     timezone: ZoneInfo = Field(ZoneInfo("UTC"), description="the shop's zone: its days and hours")
     day_grace: float = Field(3600, ge=0, description="seconds a day stays open after its end")

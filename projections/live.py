@@ -154,6 +154,13 @@ class LiveFigures:
                         found[metric, shop, key.decode()] = value.split(b" ", 2)[2]
         return found
 
+    async def clear(self) -> None:
+        """Drops all that is held: Postgres has gone back behind it. Raises RedisError."""
+        pattern = f"{glob.escape(self._prefix)}*"
+        found = [key async for key in self._redis.scan_iter(match=pattern, count=1000)]
+        for start in range(0, len(found), _MOST_AT_ONCE):
+            await self._redis.unlink(*found[start : start + _MOST_AT_ONCE])
+
     async def snapshot(self, shop: str, metric: str, days: Sequence[str]) -> Snapshot:
         """A metric's figures, in one step with the revision they stand at. Raises EpochLost."""
         pipeline = self._redis.pipeline(transaction=True)

@@ -1,11 +1,12 @@
 """Connections to Postgres, and the plain SQL migrations that shape it."""
 
 import hashlib
+from collections.abc import Collection
 from importlib import resources
 
 import asyncpg
 
-_LOCK = 7_118_290_355  # any number, the same in every process that migrates
+MIGRATING = 7_118_290_355  # any number, the same in every process that migrates
 
 
 class MigrationChanged(Exception):
@@ -13,7 +14,13 @@ class MigrationChanged(Exception):
 
 
 async def connect(
-    dsn: str, schema: str, size: int = 4, *, by_key: bool = False, before: str | None = None
+    dsn: str,
+    schema: str,
+    size: int = 4,
+    *,
+    by_key: bool = False,
+    before: str | None = None,
+    name: str = "tillstream",
 ) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool whose connections see one schema first. Small statements: compiling them costs more.
 
@@ -31,11 +38,17 @@ async def connect(
         reset=_as_it_is,
         server_settings={
             "search_path": f'"{before}", "{schema}"' if before else f'"{schema}"',
-            "application_name": "tillstream",
+            "application_name": name,
             "jit": "off",
             "enable_seqscan": "off" if by_key else "on",
         },
     )
+
+
+def sessions_of_api(schema: str) -> str:
+    """The name that the sessions of a schema's API processes bear in Postgres, which keeps 63 bytes
+    of it. A restore looks for them."""
+    return f"tillstream api {schema}"[:63]
 
 
 async def connect_alone(dsn: str, schema: str) -> "asyncpg.Connection[asyncpg.Record]":
@@ -60,16 +73,28 @@ async def migrate(dsn: str, schema: str) -> list[str]:
     """Applies the migrations that are new here, each in one transaction; their names."""
     connection = await asyncpg.connect(dsn, server_settings={"search_path": f'"{schema}"'})
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
-        await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, checksum text NOT NULL)"
-        )
-        rows = await connection.fetch("SELECT name, checksum FROM migrations")
-        applied = {row["name"]: row["checksum"] for row in rows}
-        return [name for name, sql in _migrations() if await _apply(connection, name, sql, applied)]
+        await connection.execute("SELECT pg_advisory_lock($1)", MIGRATING)
+        return await shape(connection, schema)
     finally:
         await connection.close()
+
+
+async def shape(
+    connection: asyncpg.Connection, schema: str, names: Collection[str] | None = None
+) -> list[str]:
+    """Applies the migrations that are new here, or those of them that are named; their names. For
+    whoever holds the lock `MIGRATING`, on a connection that sees the schema first."""
+    await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, checksum text NOT NULL)"
+    )
+    rows = await connection.fetch("SELECT name, checksum FROM migrations")
+    applied = {row["name"]: row["checksum"] for row in rows}
+    return [
+        name
+        for name, sql in _migrations()
+        if (names is None or name in names) and await _apply(connection, name, sql, applied)
+    ]
 
 
 async def _apply(
@@ -84,6 +109,11 @@ async def _apply(
         await connection.execute(sql)
         await connection.execute("INSERT INTO migrations VALUES ($1, $2)", name, checksum)
     return True
+
+
+def migration_names() -> set[str]:
+    """The migrations that this version knows."""
+    return {name for name, _ in _migrations()}
 
 
 def _migrations() -> list[tuple[str, str]]:

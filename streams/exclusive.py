@@ -27,9 +27,14 @@ async def alone(
     """
     connection = await connect()
     try:
-        while not await connection.fetchval(_TRY, work):
+        while not await taken(connection, work):
             await asyncio.sleep(ask_seconds)
         yield connection
     finally:
         with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await connection.close(timeout=_CLOSE_SECONDS)
+
+
+async def taken(connection: Connection, work: str) -> bool:
+    """Whether a connection has got the lock of some work, which it then keeps until its end."""
+    return bool(await connection.fetchval(_TRY, work))

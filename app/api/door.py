@@ -4,10 +4,7 @@ The route stays FastAPI's own, in its documentation and for whoever calls the ap
 here the same function is called, and what it raises is answered in the same way.
 """
 
-from contextlib import suppress
-
 from fastapi import FastAPI, Request, Response
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api import ingest, problems
@@ -22,9 +19,8 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == ingest.PATH and scope["method"] == "POST":
             scope["app"], scope["route"] = self._app, ingest.router.routes[0]
-            with suppress(ClientDisconnect):  # then nobody waits for an answer
-                response = await _answer(Request(scope, receive))
-                await response(scope, receive, send)
+            response = await _answer(Request(scope, receive))
+            await response(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -34,7 +30,5 @@ async def _answer(request: Request) -> Response:
         return await ingest.append(request)
     except problems.Problem as problem:
         return problems.answer(problem)
-    except ClientDisconnect:
-        raise
     except Exception as error:
         return problems.bug(error)

@@ -4,7 +4,9 @@
 been written: send the same ids again, and each counts once.
 """
 
+import asyncio
 import base64
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -17,6 +19,7 @@ import uuid_utils
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta, Raw, Struct
 
+from app.api.limits import Rates, Room, read_body
 from app.api.problems import Problem
 from app.metrics import EVENTS
 from app.vault import Erased, Vault
@@ -26,10 +29,11 @@ from streams.events import PERSONAL, VOCABULARY, Data, Event, Id, Kind, Time, ca
 from streams.log import Log, LogUnavailable, Position
 
 MOST_EVENT_BYTES = 256 * 1024
-MOST_REQUEST_BYTES = 4 * 1024 * 1024
+MOST_EVENTS = 10_000
 _MOST_LINES = 10  # in the log, of what is refused in one request
 _LONGEST_ID = 128
 _RETRY = {"Retry-After": "2"}
+_TURN_EVENTS = 256  # of a large batch, before others get a turn
 
 # What follows a sale is in the sale's currency, which its event need not repeat.
 _OF_AN_ORDER = frozenset(
@@ -75,22 +79,31 @@ class Intake:
     """The door for events: checks, completes, seals what is personal, and appends."""
 
     def __init__(
-        self, log: Log, vault: Vault, write_keys: Mapping[str, str], currency: str
+        self,
+        log: Log,
+        vault: Vault,
+        write_keys: Mapping[str, str],
+        currency: str,
+        room: Room,
+        rates: Rates,
     ) -> None:
+        self.room = room
+        self._rates = rates
         self._log = log
         self._vault = vault
         self._write_keys = write_keys
         self._currency = currency
 
-    def shop(self, authorization: str | None) -> str:
-        """The shop that a write key writes to; the key comes as Bearer or as Basic's user."""
+    def known_key(self, authorization: str | None) -> tuple[str, str]:
+        """A write key and the shop that it writes to; it comes as Bearer or as Basic's user."""
         scheme, _, credential = (authorization or "").partition(" ")
         if scheme.lower() == "basic":
             try:
                 credential = base64.b64decode(credential).decode().partition(":")[0]
             except ValueError:
                 credential = ""
-        shop = self._write_keys.get(credential.strip())
+        key = credential.strip()
+        shop = self._write_keys.get(key)
         if shop is None:
             raise Problem(
                 401,
@@ -98,11 +111,14 @@ class Intake:
                 "send a known write key: `Authorization: Bearer KEY`, or Basic with it as user",
                 headers={"WWW-Authenticate": 'Bearer realm="events"'},
             )
-        return shop
+        return key, shop
 
-    async def accept(self, body: bytes, shop: str, now: datetime) -> tuple[int, dict[str, Any]]:
+    async def accept(
+        self, body: bytes, key: str, shop: str, now: datetime
+    ) -> tuple[int, dict[str, Any]]:
         """Takes a request's body; the status and the answer. Raises Problem."""
         raws, single = split(body)
+        self._rates.spend(key, len(raws), time.monotonic())
         events: list[Event] = []
         indexes: list[int] = []
         rejected: list[dict[str, Any]] = []
@@ -116,6 +132,8 @@ class Intake:
                 rejected.append(error)
                 if len(rejected) <= _MOST_LINES:
                     logger.info("an event is refused", shop=shop, **error, **ids_of(raw))
+            if index % _TURN_EVENTS == _TURN_EVENTS - 1:
+                await asyncio.sleep(0)
         EVENTS.labels("rejected").inc(len(rejected))
         if single and rejected:
             too_large = len(raws[0]) > MOST_EVENT_BYTES
@@ -255,32 +273,28 @@ def _subject(kind: Kind, data: Data, given: Submitted) -> str:
 def split(body: bytes) -> tuple[list[Raw], bool]:
     """The events of a body, and whether it was a single one. Raises Problem."""
     try:
-        if body.lstrip()[:1] == b"[":
-            return _list.decode(body), False
-        found = _body.decode(body)
+        return _split(body)
     except codec.UNREADABLE as error:
+        if (mended := codec.without_halves(body)) != body:
+            return split(mended)
         raise Problem(400, "invalid_json", f"expected an event or a batch: {error}") from None
+
+
+def _split(body: bytes) -> tuple[list[Raw], bool]:
+    if body.lstrip()[:1] == b"[":
+        return _few(_list.decode(body)), False
+    found = _body.decode(body)
     if found.events is not None and found.batch is not None:
         raise Problem(400, "two_batches", "either `events` or `batch`, not both")
     events = found.events if found.events is not None else found.batch
-    return ([Raw(body)], True) if events is None else (events, False)
+    return ([Raw(body)], True) if events is None else (_few(events), False)
 
 
-async def read_body(request: Request) -> bytes:
-    """The request's body, up to its bound. Raises Problem before more than that is read."""
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > MOST_REQUEST_BYTES:
-        raise _too_large()
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_REQUEST_BYTES:
-            raise _too_large()
-    return bytes(body)
-
-
-def _too_large() -> Problem:
-    return Problem(413, "too_large", f"a request may have {MOST_REQUEST_BYTES} bytes")
+def _few(events: list[Raw]) -> list[Raw]:
+    if len(events) > MOST_EVENTS:
+        detail = f"a request may have {MOST_EVENTS} events, this has {len(events)}"
+        raise Problem(413, "too_large", detail)
+    return events
 
 
 _EXAMPLE = {
@@ -317,6 +331,8 @@ async def append(request: Request) -> Response:
     In a batch the good are taken, and each bad one is answered with its index, field and reason.
     """
     intake: Intake = request.app.state.intake
-    shop = intake.shop(request.headers.get("authorization"))
-    status, found = await intake.accept(await read_body(request), shop, datetime.now(UTC))
+    key, shop = intake.known_key(request.headers.get("authorization"))
+    with intake.room.share() as share:
+        body = await read_body(request, share)
+        status, found = await intake.accept(body, key, shop, datetime.now(UTC))
     return Response(orjson.dumps(found), status, media_type="application/json")

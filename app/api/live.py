@@ -39,7 +39,12 @@ _RECONNECT_MILLISECONDS = 1000
 def may_listen(headers: Headers, allowed: Sequence[str]) -> bool:
     """Whether a page of ours, an allowed one, or no page at all is asking."""
     origin = headers.get("origin")
-    return origin is None or origin in allowed or urlsplit(origin).netloc == headers.get("host")
+    if origin is None or origin in allowed:
+        return True
+    try:
+        return urlsplit(origin).netloc == headers.get("host")
+    except ValueError:  # such as http://[
+        return False
 
 
 @router.websocket("/v1/live")
@@ -51,6 +56,9 @@ async def live(socket: WebSocket) -> None:
         await socket.close(1008, "this origin may not subscribe")
         return
     await socket.accept()
+    if hub.listeners >= settings.live_clients:
+        await _close(socket, 1013, "too many listen here already; come again later")
+        return
 
     async def send(message: Message) -> None:
         await socket.send_text(message.body.decode())
@@ -59,6 +67,8 @@ async def live(socket: WebSocket) -> None:
     ended = await attend(hub, client, _listen(socket, client))
     if ended is Ended.SLOW:
         await _close(socket, 1013, "too slow: nothing was taken for five seconds")
+    elif ended is Ended.NOISY:
+        await _close(socket, 1008, "too many messages that are refused")
     elif ended is Ended.STOPPING:
         await _close(socket, 1012, "this server stops; connect again")
 
@@ -166,7 +176,7 @@ def _filters() -> list[dict[str, Any]]:
 )
 async def live_events(
     request: Request,
-    metric: Annotated[str, Path(description=f"one of {', '.join(sorted(METRICS))}")],
+    metric: Annotated[str, Path(json_schema_extra={"enum": sorted(METRICS)})],
     since: Annotated[str | None, Query(description="a revision to resume from")] = None,
     last_event_id: Annotated[str | None, Header(description="the same, by browsers")] = None,
     shop: str = "main",  # noqa: ARG001  (read with the filters)
@@ -175,11 +185,15 @@ async def live_events(
     settings: Settings = request.app.state.settings
     if not may_listen(request.headers, settings.origins):
         raise Problem(403, "origin", "pages of this origin may not listen")
+    hub: Hub = request.app.state.hub
+    if hub.listeners >= settings.live_clients:
+        said = "too many listen here already"
+        raise Problem(503, "too_many_clients", said, headers={"Retry-After": "5"})
     wanted = _asked(metric, request.query_params.multi_items(), last_event_id or since)
     subscription = Subscription(wanted, request.app.state.clock)
     origin = request.headers.get("origin")
     headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {}
-    return LiveEvents(request.app.state.hub, subscription, wanted.since, headers)
+    return LiveEvents(hub, subscription, wanted.since, headers)
 
 
 def _asked(metric: str, query: Sequence[tuple[str, str]], since: str | None) -> Subscribe:

@@ -13,7 +13,8 @@ import asyncpg
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.api.completeness import RETRY
-from app.api.ingest import Intake, read_body
+from app.api.ingest import Intake
+from app.api.limits import read_body
 from app.api.problems import Problem, known_parameters
 from app.resubmission import (
     AppliedElsewhere,
@@ -98,7 +99,7 @@ async def _answering() -> AsyncIterator[None]:
 def _shop(request: Request) -> str:
     """The shop of the write key. Raises Problem."""
     intake: Intake = request.app.state.intake
-    return intake.shop(request.headers.get("authorization"))
+    return intake.known_key(request.headers.get("authorization"))[1]
 
 
 @router.get(
@@ -169,5 +170,7 @@ async def quarantine_resubmit(
     shop = _shop(request)
     response.headers.update(_SECRET)
     quarantine: Quarantine = request.app.state.quarantine
-    body = await read_body(request)
-    return await quarantine.resubmit(position, shop, body or None, wait)
+    intake: Intake = request.app.state.intake
+    with intake.room.share() as share:
+        body = await read_body(request, share)
+        return await quarantine.resubmit(position, shop, body or None, wait)

@@ -18,6 +18,7 @@ from app.api import forecasts, ingest, live, page, problems, quarantine, sales, 
 from app.api.completeness import Figures
 from app.api.counted import Counted
 from app.api.door import Door
+from app.api.limits import Rates, Room
 from app.api.watch import Watch
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
@@ -25,7 +26,7 @@ from app.settings import Settings
 from app.vault import Vault
 from projections.clock import ShopClock
 from projections.live import LiveFigures
-from projections.postgres import connect, migrate
+from projections.postgres import connect, migrate, sessions_of_api
 from streams.events import schemas
 from streams.log import Log
 
@@ -39,7 +40,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         servers = settings.servers
         await migrate(servers.postgres, settings.schema_name)
-        pool = await connect(servers.postgres, settings.schema_name, size=10)
+        name = sessions_of_api(settings.schema_name)
+        pool = await connect(servers.postgres, settings.schema_name, size=10, name=name)
         redis = Redis.from_url(servers.redis)
         log = Log(servers.kafka, settings.partitions, settings.prefix)
         await log.start()
@@ -48,7 +50,14 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.clock = ShopClock(settings.timezone)
         app.state.log = log
         vault = Vault(pool)
-        app.state.intake = ingest.Intake(log, vault, settings.write_keys, settings.currency)
+        app.state.intake = ingest.Intake(
+            log,
+            vault,
+            settings.write_keys,
+            settings.currency,
+            Room(settings.intake_bytes),
+            Rates(settings.events_per_second),
+        )
         app.state.quarantine = quarantine.Quarantine(pool, app.state.intake, vault)
         app.state.figures = Figures(pool, settings.partitions)
         app.state.page = page.Page(settings)

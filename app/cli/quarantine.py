@@ -120,6 +120,7 @@ def resubmit(
 ) -> None:
     """Send a record again, as it is or corrected. However often: it counts once."""
     from app.api.ingest import Intake
+    from app.api.limits import Rates, Room
     from app.api.problems import Problem
     from app.resubmission import AppliedElsewhere, Contradicted, Resubmission
     from app.vault import Vault
@@ -140,7 +141,8 @@ def resubmit(
         # It goes through the outbox: this log is never connected.
         log = Log(settings.servers.kafka, settings.partitions, settings.prefix)
         vault = Vault(pool)
-        intake = Intake(log, vault, settings.write_keys, settings.currency)
+        room, rates = Room(settings.intake_bytes), Rates(None)
+        intake = Intake(log, vault, settings.write_keys, settings.currency, room, rates)
         now = datetime.now(UTC)
         return await Resubmission(pool, intake, vault).send(failed, owner, corrected, now, wait)
 

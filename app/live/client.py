@@ -20,7 +20,13 @@ SEND_SECONDS = 5.0
 BEAT_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
 
+MOST_ERRORS = 100
+
 Send = Callable[[Message], Awaitable[None]]
+
+
+class TooManyErrors(Exception):
+    """A client goes on sending what is refused, and takes no answer."""
 
 
 class Source(Protocol):
@@ -77,7 +83,9 @@ class Client:
             self.subscribe(subscription)
 
     def refuse(self, refused: Refused) -> None:
-        """Tells what was wrong with a message."""
+        """Tells what was wrong with a message. Raises TooManyErrors for whoever does not listen."""
+        if len(self._errors) >= MOST_ERRORS:
+            raise TooManyErrors
         self._errors.append(protocol.error(refused))
         self._wake.set()
 
@@ -144,6 +152,7 @@ class Ended(Enum):
 
     GONE = "gone"
     SLOW = "slow"
+    NOISY = "noisy"
     STOPPING = "stopping"
 
 
@@ -160,4 +169,6 @@ async def attend(hub: Source, client: Client, gone: Coroutine[Any, Any, None]) -
         results = await asyncio.gather(*tasks, return_exceptions=True)
     if isinstance(results[0], TimeoutError):
         return Ended.SLOW
+    if isinstance(results[1], TooManyErrors):
+        return Ended.NOISY
     return Ended.STOPPING if hub.stopping.is_set() else Ended.GONE

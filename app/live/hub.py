@@ -47,6 +47,11 @@ class Hub:
         """A message of changed figures."""
         return _delta(name, self._epoch, last, changes)
 
+    @property
+    def listeners(self) -> int:
+        """How many listen here."""
+        return len(self._clients)
+
     def add(self, client: Client) -> None:
         self._clients.add(client)
 

@@ -1,14 +1,16 @@
 """What clients of a live feed say, and what they are told, whichever way it travels."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 
 from projections.clock import ShopClock
-from streams.codec import UNREADABLE, Refused, refusal
+from projections.revenue import DIMENSIONS
+from streams.codec import EARLIEST_YEAR, LATEST_YEAR, UNREADABLE, Refused, refusal
 
 # What may be asked for, and which fields of its figures may be filtered by.
 METRICS: Mapping[str, frozenset[str]] = {
@@ -29,7 +31,9 @@ class Subscribe(Struct, frozen=True, forbid_unknown_fields=True):
     subscribe: Word
     id: Word | None = None
     shop: Word = "main"
-    filter: dict[Word, Word | Annotated[list[Word], Meta(max_length=_MOST_VALUES)]] = {}
+    filter: dict[
+        Word, Word | Annotated[list[Word], Meta(min_length=1, max_length=_MOST_VALUES)]
+    ] = {}
     since: Word | None = None
 
 
@@ -98,17 +102,71 @@ def _checked(wanted: Subscribe) -> Subscribe:
     fields = METRICS.get(wanted.subscribe)
     if fields is None:
         raise Refused("subscribe", f"unknown metric; there are {', '.join(sorted(METRICS))}")
-    for field in wanted.filter:
+    return msgspec.structs.replace(wanted, filter=_filter(wanted, fields))
+
+
+def _filter(wanted: Subscribe, fields: Collection[str]) -> dict[Word, list[Word]]:
+    """A filter's values as figures have them. Raises Refused."""
+    found = {}
+    for field, told in wanted.filter.items():
         if field not in fields:
             known = ", ".join(sorted(fields))
             raise Refused(f"filter.{field}", f"{wanted.subscribe} is filtered by {known}")
-    return wanted
+        values = [told] if isinstance(told, str) else told
+        try:
+            found[field] = [_VALUES.get(field, str)(value) for value in values]
+        except (ValueError, OverflowError):
+            raise Refused(f"filter.{field}", f"expected {_EXPECTED[field]}") from None
+    return found
+
+
+def _day(text: str) -> str:
+    return text if text == _TODAY else date.fromisoformat(text).isoformat()
+
+
+def _hour(text: str) -> str:
+    hour = datetime.fromisoformat(text)
+    if hour.tzinfo is None or not EARLIEST_YEAR <= hour.year <= LATEST_YEAR:
+        raise ValueError(text)
+    return hour.isoformat()
+
+
+def _currency(text: str) -> str:
+    if not re.fullmatch("[A-Z]{3}", text):
+        raise ValueError(text)
+    return text
+
+
+def _dimension(text: str) -> str:
+    if text not in DIMENSIONS:
+        raise ValueError(text)
+    return text
+
+
+# How each field's values are read; whatever is not named here may be anything.
+_VALUES: Mapping[str, Callable[[str], str]] = {
+    "day": _day,
+    "hour": _hour,
+    "currency": _currency,
+    "dimension": _dimension,
+}
+_EXPECTED = {
+    "day": f"a date such as 2026-03-01, or {_TODAY}",
+    "hour": "the beginning of an hour, with its offset, such as 2026-03-01T12:00:00Z",
+    "currency": "three capital letters",
+    "dimension": f"one of {', '.join(DIMENSIONS)}",
+}
 
 
 def stream_id(text: str) -> StreamId:
     """`1700-3` as (1700, 3), which orders as the stream does. Raises ValueError."""
-    milliseconds, _, number = text.partition("-")
-    return int(milliseconds), int(number or 0)
+    if not (found := _STREAM_ID.fullmatch(text)):
+        raise ValueError(text)
+    return int(found[1]), int(found[2] or 0)
+
+
+# As large as Redis' own are for some time; a larger one would be an error of every command.
+_STREAM_ID = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 
 
 def figure(encoded: bytes) -> LiveFigure:
@@ -152,6 +210,9 @@ class Subscription:
             field: frozenset([value] if isinstance(value, str) else value)
             for field, value in wanted.filter.items()
         }
+        if "hour" in self._filter:  # told in any zone
+            hours = map(datetime.fromisoformat, self._filter["hour"])
+            self._filter["hour"] = frozenset(h.astimezone(clock.zone).isoformat() for h in hours)
         self.after: StreamId | None = None  # none: its snapshot is still to come
 
     def wants(self, figure: LiveFigure) -> bool:

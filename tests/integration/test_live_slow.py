@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from app.api import live, server
 from app.live import client as live_client
-from app.live.protocol import Message, StreamId, Subscription
+from app.live.protocol import Message, StreamId, Subscription, changes
 from app.settings import Settings
 from projections.clock import ShopClock
 from tests.unit.test_live_client import FakeHub
@@ -24,21 +24,24 @@ MEGABYTES = 32
 
 
 class LargeHub(FakeHub):
-    """Its snapshot is larger than what kernels buffer."""
+    """Its snapshot is larger than what kernels buffer, but that of best sellers."""
 
     async def opening(
         self, subscription: Subscription, since: str | None
     ) -> tuple[Message, StreamId]:
-        return Message("snapshot", "e:0-0", b"x" * (MEGABYTES << 20)), (0, 0)
+        size = 1 if subscription.metric == "best_sellers" else MEGABYTES << 20
+        return Message("snapshot", "e:0-0", b"x" * size), (0, 0)
 
 
 @pytest.fixture
-async def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[LargeHub]:
-    """A hub behind a real server, whose `address` it has."""
+async def hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[LargeHub]:
+    """A hub behind a real server, whose `address` it has; a test may say what the kernel waits."""
     monkeypatch.setattr(live_client, "SEND_SECONDS", 0.3)
     monkeypatch.setattr(live_client, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(live, "_GOODBYE_SECONDS", 0.1)
-    monkeypatch.setattr(server, "DEAD_SECONDS", 2)
+    monkeypatch.setattr(server, "DEAD_SECONDS", getattr(request, "param", 2))
     app = FastAPI()
     hub = app.state.hub = LargeHub()
     app.state.settings = Settings(home=tmp_path)
@@ -112,3 +115,29 @@ def test_what_is_accepted_sends_at_once_and_is_given_up_in_time() -> None:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             given_up = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
     assert given_up == server.DEAD_SECONDS * 1000
+
+
+@pytest.mark.parametrize("hub", [120], indirect=True)
+async def test_who_takes_nothing_delays_no_one_else(
+    hub: LargeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_client, "SEND_SECONDS", 60.0)
+    deaf_ones = [await deaf(hub.address, "/v1/live/revenue") for _ in range(3)]
+    host, port = hub.address[:2]
+    async with asyncio.timeout(60):
+        try:
+            await until(hub, 3)
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"GET /v1/live/best_sellers HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"snapshot")
+            for number in range(1, 51):
+                figure = b'{"metric":"best_sellers","shop":"main","id":"x%d","value":{}}' % number
+                (told,) = changes(f"{number}-0", {b"figures": b"[%b]" % figure})
+                for client in hub.clients:
+                    client.offer(told)
+                await reader.readuntil(b'"x%d"' % number)
+            assert len(hub.clients) == 4, "the deaf were let go before"
+            writer.close()
+        finally:
+            for one in deaf_ones:
+                one.close()

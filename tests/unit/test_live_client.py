@@ -21,6 +21,7 @@ from app.live.protocol import (
     figures_message,
 )
 from projections.clock import ShopClock
+from streams.codec import Refused
 
 
 class FakeHub:
@@ -34,6 +35,10 @@ class FakeHub:
         self.clients: set[Client] = set()
         self.address: Any = None
         self.opened: list[Subscription] = []
+
+    @property
+    def listeners(self) -> int:
+        return len(self.clients)
 
     def add(self, client: Client) -> None:
         self.clients.add(client)
@@ -167,3 +172,21 @@ async def test_what_changes_before_the_snapshot_is_sent_follows_it() -> None:
     messages = await pipe.has(2)
     assert [message["type"] for message in messages] == ["snapshot", "delta"]
     await stopped(hub, feed)
+
+
+async def test_who_only_makes_noise_is_let_go() -> None:
+    hub, never = FakeHub(), asyncio.Event()
+
+    async def deaf(_: Message) -> None:
+        await never.wait()
+
+    client = Client(deaf)
+
+    async def noise() -> None:
+        while True:
+            client.refuse(Refused("", "no"))
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(10):
+        assert await attend(hub, client, noise()) is Ended.NOISY
+    assert not hub.clients
