@@ -48,7 +48,7 @@ class Service:
 
     async def learns(self, learner: subprocess.Popen[bytes]) -> None:
         """Until the models are loaded."""
-        async with asyncio.timeout(60), self.client() as client:
+        async with asyncio.timeout(120), self.client() as client:
             while (await client.get("/v1/forecasts/scores")).status_code != 200:
                 assert learner.poll() is None, f"the learner ended with {learner.returncode}"
                 await asyncio.sleep(0.1)
