@@ -72,7 +72,6 @@ class _Shop(Struct):
     # Weights only grow: those that trend are among these, and need not be looked for.
     trending: dict[str, int] = {}
     trending_from: int = 0
-    names: dict[str, str] = {}
 
 
 class BoughtTogether:
@@ -166,6 +165,7 @@ class BoughtTogether:
 
     def restore(self, state: Iterable[Any]) -> None:
         self._counted, self._shops = {}, {}
+        texts: dict[str, str] = {}  # one of each, in every pair
         for kind, *row in state:
             if kind == _COUNTED:
                 partition, orders = row
@@ -173,12 +173,11 @@ class BoughtTogether:
             else:
                 name, product_id, count, trend, pairs = row
                 shop = self._shops.setdefault(name, _Shop())
-                others = (shop.names.setdefault(other, other) for other in pairs[::2])
-                own = shop.names.setdefault(product_id, product_id)
+                others = (texts.setdefault(other, other) for other in pairs[::2])
+                own = texts.setdefault(product_id, product_id)
                 together = dict(zip(others, pairs[1::2], strict=True))
                 shop.products[own] = _Product(own, count, trend, together)
         for shop in self._shops.values():
-            shop.names.clear()
             _find_trending(shop)
 
 

@@ -17,10 +17,13 @@ def scores(
     level: Annotated[str | None, typer.Option(help="total or category")] = None,
 ) -> None:
     """Print how well the forecasts did, beside the seasonal naive."""
-    from app.learner.client import asked
+    from app.learner.client import Away, asked
     from app.learner.scores import table_of
 
-    found = asyncio.run(asked(Settings(), "/forecasts/scores", shop=shop, level=level))
+    try:
+        found = asyncio.run(asked(Settings(), "/forecasts/scores", shop=shop, level=level))
+    except Away as away:
+        raise Failed(str(away)) from away
     Console(highlight=False).print(table_of(found))
 
 

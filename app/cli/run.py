@@ -188,14 +188,17 @@ def learner(
 ) -> None:
     """Learn from the log, and answer the API's questions for what comes next."""
     from app.learner import process
-    from app.learner.client import asked
+    from app.learner.client import Away, asked
 
     settings = Settings()
-    if digest:
-        found = asyncio.run(asked(settings, "/digest"))
-        typer.echo(f"{found['digest']} {found['seq']}")
-    else:
+    if not digest:
         process.run(settings)
+        return
+    try:
+        found = asyncio.run(asked(settings, "/digest"))
+    except Away as away:
+        raise Failed(str(away)) from away
+    typer.echo(f"{found['digest']} {found['seq']}")
 
 
 def _write_key(settings: Settings) -> str:

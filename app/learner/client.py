@@ -22,6 +22,7 @@ Asked = Mapping[str, str | int | float | None]
 
 _PATIENCE_SECONDS = 2.0
 _CONNECT_SECONDS = 0.5
+_GONE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _PASSED_ON = ("content-type", "retry-after")
 
 NAME = "x-learner"
@@ -29,7 +30,7 @@ NAME = "x-learner"
 
 
 class Away(Exception):
-    """The learner did not answer."""
+    """The learner did not answer, or not what it was asked; the message says why."""
 
 
 def name_of(settings: Settings) -> str:
@@ -85,7 +86,7 @@ class LearnerClient:
             if address is None:
                 raise Away("no learner was ever here")
             answer = await self._get(address, path, params, wait)
-        except (httpx2.TransportError, OSError, asyncpg.PostgresError, TimeoutError) as error:
+        except (httpx2.TransportError, *_GONE) as error:
             raise Away(repr(error)) from error
         self._address = address
         return answer
@@ -99,17 +100,20 @@ class LearnerClient:
 
 
 async def asked(settings: Settings, path: str, **params: str | None) -> dict[str, Any]:
-    """One question of the command line. Raises ConnectionError where nobody answers."""
+    """One question of the command line. Raises Away."""
     servers = settings.servers
-    async with await connect(servers.postgres, settings.schema_name, size=1) as pool:
-        client = LearnerClient(pool, name_of(settings))
-        try:
-            answer = await client.ask(path, params)
-        except Problem as problem:
-            raise ConnectionError(problem.detail) from problem
-        finally:
-            await client.close()
+    try:
+        async with await connect(servers.postgres, settings.schema_name, size=1) as pool:
+            client = LearnerClient(pool, name_of(settings))
+            try:
+                answer = await client.ask(path, params)
+            finally:
+                await client.close()
+    except Problem as problem:
+        raise Away(problem.detail) from problem
+    except _GONE as error:
+        raise Away(f"Postgres, which knows where the learner is, fails: {error!r}") from error
     found: dict[str, Any] = json.loads(bytes(answer.body))
     if answer.status_code != 200:
-        raise ConnectionError(found["detail"])
+        raise Away(found["detail"])
     return found

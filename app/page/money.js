@@ -34,7 +34,7 @@ const formats = new Map();
 /** @type {Record<string, Intl.NumberFormatOptions>} */
 const WAYS = {
   exact: {},
-  compact: { notation: "compact", maximumFractionDigits: 1 },
+  compact: { notation: "compact", maximumFractionDigits: 2 },
   whole: { minimumFractionDigits: 0, maximumFractionDigits: 0 },
 };
 

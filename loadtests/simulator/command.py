@@ -56,12 +56,12 @@ async def send_history(
     verify: bool,
 ) -> bool:
     """Sends a history, whose truth is in the file before anything else; whether all is as it has
-    to be, where that is to be verified. Raises Refused, comparing.Unanswered."""
+    to be, where that is to be verified. Raises Refused, SettingsError, comparing.Unanswered."""
     before = await counts(settings) if verify else None
     begun = time.monotonic()
     traffic, truth = truths.prepare(plan, settings.timezone, to.shop, disorder)
     if file is not None:
-        truths.write(file, truth)
+        _write(file, truth)
     for name, words in truths.described(truth).items():
         console.print(f"[dim]{name:<8}[/] {words}")
     made = time.monotonic()
@@ -72,7 +72,7 @@ async def send_history(
         )
     seconds = time.monotonic() - made
     if file is not None:
-        truths.write(file, truth)
+        _write(file, truth)
     console.print(
         f"[green]✓[/] {len(traffic.events):,} events acknowledged in {seconds:.1f} s, "
         f"{len(traffic.events) / seconds:,.0f} events/s, after {made - begun:.1f} s of making them"
@@ -84,6 +84,13 @@ async def send_history(
         for words in counted(before, after, truth):
             console.print(words)
     return well
+
+
+def _write(file: Path, truth: Truth) -> None:
+    try:
+        truths.write(file, truth)
+    except OSError as error:
+        raise SettingsError(f"--truth {file}: {error.strerror or error}") from error
 
 
 async def counts(settings: Settings) -> dict[str, tuple[int, int, int]] | None:

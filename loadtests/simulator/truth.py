@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import date
@@ -136,7 +137,13 @@ def read(path: Path) -> Truth:
     try:
         plain = gzip.decompress(found) if path.suffix == ".gz" else found
         truth = msgspec.json.decode(plain, type=Truth)
-    except (msgspec.MsgspecError, gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
+    except (
+        msgspec.MsgspecError,
+        gzip.BadGzipFile,
+        zlib.error,
+        EOFError,
+        UnicodeDecodeError,
+    ) as error:
         raise NoTruth(f"{path} is no truth file: {error}") from error
     if truth.format != FORMAT:
         raise NoTruth(f"{path} is of format {truth.format!r}, not {FORMAT}")

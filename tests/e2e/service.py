@@ -48,14 +48,14 @@ class Service:
 
     async def learns(self, learner: subprocess.Popen[bytes]) -> None:
         """Until the models are loaded."""
-        async with asyncio.timeout(60), self.client() as client:
+        async with asyncio.timeout(120), self.client() as client:
             while (await client.get("/v1/forecasts/scores")).status_code != 200:
                 assert learner.poll() is None, f"the learner ended with {learner.returncode}"
                 await asyncio.sleep(0.1)
 
     async def reads(self, workers: int = 1) -> None:
         """Until so many workers read, by Kafka's word."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while await members(self.settings, "sales") != workers:
                 await asyncio.sleep(0.2)
 
@@ -91,7 +91,7 @@ def free_port() -> int:
 
 async def answers(api: str) -> None:
     """Until the API is ready."""
-    async with asyncio.timeout(90), httpx2.AsyncClient() as client:
+    async with asyncio.timeout(120), httpx2.AsyncClient() as client:
         while True:
             try:
                 (await client.get(f"{api}/health/ready")).raise_for_status()
@@ -105,7 +105,7 @@ def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
     """Ends a process; its exit code."""
     process.send_signal(number)
     try:
-        return process.wait(12)
+        return process.wait(30)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,11 +19,11 @@ import pytest
 from app.learner.leadership import publish
 from app.settings import Servers, Settings
 from app.subscriptions import LEARNERS
-from projections.postgres import connect
+from projections.postgres import connect, migrate
 from streams.events import Event
 from streams.log import Log
 from tests.conftest import settings_for
-from tests.e2e.service import Service, end, run_cli, running
+from tests.e2e.service import Service, end, environment, run_cli, running
 from tests.learning import MONDAY, NOON, day_event, order_event, weekly
 
 
@@ -90,11 +91,11 @@ async def test_killed_again_and_again_it_ends_in_the_same_bits(
     enough = asyncio.Event()
 
     async def stream() -> None:
-        """Days and orders without an end, until there were kills enough among them."""
+        """Days, and orders without an end, until there were kills enough among them."""
         async with appending(settings) as log:
-            for number, day in enumerate(days):
-                orders = _orders(number)
-                positions.extend(map(str, await log.append([*orders, day])))
+            for number in count():
+                events = [*_orders(number), *days[number : number + 1]]
+                positions.extend(map(str, await log.append(events)))
                 await asyncio.sleep(0.05)
                 if enough.is_set():
                     return
@@ -170,7 +171,7 @@ async def test_away_it_is_a_503_at_once_and_the_one_that_waits_takes_over(
             begun = time.monotonic()
             while (answer := await client.get(path)).status_code != 200:
                 assert answer.status_code == 503
-                assert time.monotonic() - begun < 20
+                assert time.monotonic() - begun < 60
                 await asyncio.sleep(0.05)
             assert answer.json()["products"] == before["products"]
             # Stopped, it holds its lock and its port, and says nothing.
@@ -181,7 +182,7 @@ async def test_away_it_is_a_503_at_once_and_the_one_that_waits_takes_over(
             finally:
                 standby.send_signal(signal.SIGCONT)
             assert answer.status_code == 503
-            assert time.monotonic() - begun < 6
+            assert time.monotonic() - begun < 15
 
 
 async def test_an_old_address_where_somebody_else_answers_is_nobodys(
@@ -213,7 +214,7 @@ async def test_a_lost_connection_to_postgres_costs_a_moment_and_nothing_else(
         )
         await postgres.close()
         positions = await append(settings, [order_event(2, ["a", "c"])])
-        async with service.client() as client, asyncio.timeout(30):
+        async with service.client() as client, asyncio.timeout(60):
             params = {"min_position": positions, "wait": "1"}
             while (answer := await client.get(path, params=params)).status_code != 200:
                 assert answer.status_code in (503, 504)
@@ -306,9 +307,27 @@ async def test_scores_are_printed_beside_the_seasonal_naive(learning: Service) -
     events = [day_event(number, values) for number, values in enumerate(weekly(20))]
     positions = await append(learning.settings, events)
     await ask(learning, "/v1/forecasts/scores", min_position=positions)
-    environment = {**learning.environment, "COLUMNS": "120"}
-    process = run_cli("scores", environment=environment, stdout=subprocess.PIPE, text=True)
+    wide = {**learning.environment, "COLUMNS": "120"}
+    process = run_cli("scores", environment=wide, stdout=subprocess.PIPE, text=True)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 0
     assert "category c0 EUR" in printed
     assert "seasonal naive" in printed
+
+
+@pytest.mark.parametrize("command", [("scores",), ("learner", "--digest")])
+@pytest.mark.parametrize("postgres", [True, False])
+async def test_a_command_that_nobody_answers_says_so_in_a_line(
+    servers: Servers, tmp_path: Path, command: tuple[str, ...], postgres: bool
+) -> None:
+    settings = settings_for(servers, tmp_path)
+    await migrate(servers.postgres, settings.schema_name)
+    variables = environment(settings)
+    if not postgres:
+        variables["TILLSTREAM_POSTGRES"] = "postgresql://127.0.0.1:9/nowhere"
+    process = run_cli(*command, environment=variables, stderr=subprocess.PIPE, text=True)
+    _, said = await asyncio.to_thread(process.communicate)
+    assert process.returncode == 1
+    assert ("Postgres" in said) == (not postgres)
+    assert said.startswith("✗ ")
+    assert "Traceback" not in said

@@ -27,7 +27,7 @@ async def watching(service: Service, **wanted: Any) -> AsyncIterator[ClientConne
 
 
 async def next_message(socket: ClientConnection, kind: str = "delta") -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             message: dict[str, Any] = json.loads(await socket.recv())
             if message["type"] == kind:
@@ -131,7 +131,7 @@ async def test_a_flushed_redis_is_refilled_and_dashboards_get_a_new_snapshot(
                 await redis.delete(*keys)
             await send(service, sold(tag, 1))
             revision, total = before, Decimal(0)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 # One more snapshot of the old epoch may come first, if the API had just found it.
                 while revision.split(":")[0] == before.split(":")[0] or total != Decimal("3.00"):
                     message = json.loads(await socket.recv())

@@ -283,7 +283,7 @@ async def test_a_note_that_was_renewed_meanwhile_is_not_taken_away(
     # Nor one that a fold is about to renew.
     async with pool.acquire() as other, other.transaction():
         await other.execute("UPDATE day_changes SET last_at = now()")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await take_away(hands.connection, [("main", renewed)])
     assert await notes(pool)
     await take_away(hands.connection, [("main", renewed)])

@@ -21,7 +21,7 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
     """A database of its own: here it may be flushed."""
     found = Redis.from_url(settings.servers.redis, db=9)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             yield found
     finally:
         await found.aclose()
@@ -243,7 +243,7 @@ async def test_a_server_that_was_away_is_caught_up_with(
     await becomes(live, {"a": 1})
     table.failing = failing
     publisher.ask_refill()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while table.failing:
             await asyncio.sleep(0.01)
     table.commit(publisher, figure("a", 2))
@@ -269,6 +269,6 @@ async def test_a_redis_that_refuses_is_refilled_when_it_takes_again(
     with monkeypatch.context() as patched:
         patched.setattr(live, "publish", refuse)
         table.commit(publisher, figure("a", 2))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await refused.wait()
     await becomes(live, {"a": 2})

@@ -71,7 +71,7 @@ class Pipe:
         self.messages.append(json.loads(message.body))
 
     async def has(self, count: int) -> list[dict[str, Any]]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while len(self.messages) < count:
                 await asyncio.sleep(0.001)
         return self.messages
@@ -99,7 +99,7 @@ async def for_ever() -> None:
 
 async def stopped(hub: FakeHub, feed: "asyncio.Task[Ended]") -> Ended:
     hub.stopping.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         return await feed
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from rich.console import Console
 
 from app.cli.send import parse_rate
 from app.settings import Settings, SettingsError, addresses_file
 from app.target import Target, running_api, target
-from loadtests.simulator.command import counted, last_day, table, verdict
+from loadtests.simulator.command import counted, last_day, send_history, table, verdict
 from loadtests.simulator.compare import Comparison, Difference
 from loadtests.simulator.history import Plan
 from loadtests.simulator.traffic import Disorder
@@ -115,3 +116,14 @@ def test_what_the_readers_counted_is_told_beside_what_was_sent(truth: Truth) -> 
     assert as_sent.endswith(" quarantined, as sent")
     [otherwise] = counted(before, {"sales": (10, 20, 31)}, truth)
     assert otherwise.startswith("[yellow]")
+
+
+async def test_a_truth_that_cannot_be_written_is_told_before_anything_is_sent(
+    settings: Settings, tmp_path: Path
+) -> None:
+    plan, nowhere = Plan(7, 1, date(2026, 1, 1), 5), tmp_path / "nowhere" / "truth.json"
+    to = Target("http://127.0.0.1:9", "demo", "main")
+    with pytest.raises(SettingsError, match="--truth .*No such file"):
+        await send_history(
+            settings, to, plan, Disorder(), None, nowhere, Console(quiet=True), verify=False
+        )
