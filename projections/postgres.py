@@ -13,13 +13,20 @@ class MigrationChanged(Exception):
 
 
 async def connect(
-    dsn: str, schema: str, size: int = 4, *, by_key: bool = False, before: str | None = None
+    dsn: str,
+    schema: str,
+    size: int = 4,
+    *,
+    by_key: bool = False,
+    before: str | None = None,
+    patient: bool = True,
 ) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool whose connections see one schema first. Small statements: compiling them costs more.
 
     `by_key` is for who reads and writes rows by their keys alone. A plan is kept from when a table
     was still empty, and then that was to scan it; so it would be scanned for as long as it grows.
-    `before` is a schema whose tables are seen instead of those of the same name.
+    `before` is a schema whose tables are seen instead of those of the same name. Who is not
+    `patient` does not wait for the disk: a crash of Postgres may undo the last of its commits.
 
     Raises OSError or asyncpg.PostgresError where the server does not answer.
     """
@@ -34,6 +41,7 @@ async def connect(
             "application_name": "tillstream",
             "jit": "off",
             "enable_seqscan": "off" if by_key else "on",
+            "synchronous_commit": "on" if patient else "off",
         },
     )
 

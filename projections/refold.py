@@ -189,7 +189,7 @@ async def refolding(
 
     Raises LogChanged, ReadModelChanged, Transient.
     """
-    pool = await connect(group.dsn, group.schema, by_key=True, before=schema)
+    pool = await connect(group.dsn, group.schema, by_key=True, before=schema, patient=False)
     try:
         store = GroupStore(pool, group.name, group.steps, source.clock)
         await store.register()
