@@ -28,7 +28,7 @@ from projections.postgres import connect, connect_alone, migrate
 from projections.read_model import Step
 from projections.refold import Group, Source
 from projections.sample import Sampler
-from projections.store import GroupStore
+from projections.store import GroupStore, ReadModelChanged
 from streams.outbox import Relay
 from streams.subscribe import GroupReader, Transient
 from streams.topics import create_topics
@@ -153,6 +153,9 @@ class GroupWorker(faust.Worker):
         ]
         try:
             await asyncio.gather(*tasks)
+        except ReadModelChanged as changed:
+            logger.critical("this code is not that of the tables", reason=str(changed))
+            raise
         finally:
             for task in tasks:
                 task.cancel()
