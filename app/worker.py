@@ -30,7 +30,7 @@ from projections.postgres import connect, connect_alone, migrate
 from projections.read_model import Step
 from projections.refold import Group, Source
 from projections.sample import Sampler
-from projections.store import GroupStore
+from projections.store import GroupStore, ReadModelChanged
 from streams.outbox import Relay
 from streams.readback import ReadBackFailed
 from streams.subscribe import GroupReader, LogChanged, Transient
@@ -162,6 +162,9 @@ class GroupWorker(faust.Worker):
         try:
             with watching(self.settings, self.group, lambda: self.reader.partitions):
                 await asyncio.gather(*tasks)
+        except ReadModelChanged as changed:
+            logger.critical("this code is not that of the tables", reason=str(changed))
+            raise
         finally:
             for task in tasks:
                 task.cancel()

@@ -4,6 +4,7 @@ An order's contribution is a pure function of the *set* of its events. Whatever 
 in, however often, however late, the figures built from new minus old contribution end the same.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -39,7 +40,6 @@ from streams.events import (
     OrderUpdated,
     SalesAdjusted,
 )
-from streams.subscribe import aside
 
 NO_CURRENCY = "XXX"  # ISO 4217: no currency involved
 UNKNOWN = ""
@@ -456,7 +456,7 @@ async def postings_on(
             if clock.day(clock.hour(posting.at)) == day
         ]
 
-    return await aside(len(rows), on_that_day)
+    return await asyncio.to_thread(on_that_day)
 
 
 _NEAR = "SELECT state FROM orders WHERE shop = $1 AND state::text ~ $2"

@@ -21,12 +21,14 @@ async def connect(
     by_key: bool = False,
     before: str | None = None,
     name: str = "tillstream",
+    patient: bool = True,
 ) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool whose connections see one schema first. Small statements: compiling them costs more.
 
     `by_key` is for who reads and writes rows by their keys alone. A plan is kept from when a table
     was still empty, and then that was to scan it; so it would be scanned for as long as it grows.
-    `before` is a schema whose tables are seen instead of those of the same name.
+    `before` is a schema whose tables are seen instead of those of the same name. Who is not
+    `patient` does not wait for the disk: a crash of Postgres may undo the last of its commits.
 
     Raises OSError or asyncpg.PostgresError where the server does not answer.
     """
@@ -41,6 +43,7 @@ async def connect(
             "application_name": name,
             "jit": "off",
             "enable_seqscan": "off" if by_key else "on",
+            "synchronous_commit": "on" if patient else "off",
         },
     )
 

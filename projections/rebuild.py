@@ -98,7 +98,7 @@ async def rebuild(group: Group, source: Source, tell: Tell = lambda _done, _of: 
         live = await offsets_of(connection, group.name, group.schema)
         if kept:
             logger.info("goes on where an earlier attempt has stopped")
-        async with refolding(group, source, schema, list(live)) as refold:
+        async with refolding(group, source, schema, live) as refold:
             resumed_at = sum(refold.at.values())
             fence_seconds, compared = await _switch_when_near(connection, group, refold, tell)
     return Rebuilt(
@@ -186,7 +186,8 @@ async def _switch(
                     async with asyncio.timeout(_FENCE_SECONDS):
                         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
                         await connection.execute("LOCK TABLE progress IN SHARE ROW EXCLUSIVE MODE")
-                        await refold.to(await offsets_of(connection, group.name, group.schema))
+                        live = await offsets_of(connection, group.name, group.schema)
+                        await refold.to(refold.reach(live))
                         await witness.execute("SELECT")  # sees the tables as they are at this point
                         await _exchange(connection, group)
             except _IN_THE_WAY as error:

@@ -20,7 +20,7 @@ from projections.postgres import connect
 from projections.read_model import Step
 from projections.store import GroupStore, Prepared
 from streams.exclusive import Connection
-from streams.readback import read_back
+from streams.readback import log_ends, read_back
 from streams.subscribe import GroupReader, Partition
 from streams.transport import Chunk
 
@@ -108,6 +108,7 @@ class Refold:
         self._applying: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
         self._fed: dict[Partition, int] = {}
+        self._lost: Offsets = {}
         self.at: dict[Partition, int] = {}
 
     def _partition(self, topic: str, number: int) -> Partition:
@@ -116,12 +117,20 @@ class Refold:
     def _tp(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._source.prefix + partition.topic, partition.number)
 
-    async def begin(self, partitions: Sequence[Partition]) -> None:
-        """Finds out where it has stopped. Raises LogChanged."""
-        names = {TP(*self._tp(partition)): partition for partition in partitions}
+    async def begin(self, live: Offsets) -> None:
+        """Finds out where it has stopped, and whether the log still has all that the live group has
+        read. Raises LogChanged."""
+        names = {TP(*self._tp(partition)): partition for partition in live}
+        ends = await log_ends(self._source.kafka, list(names))
+        self._lost = {p: ends[tp][1] for tp, p in names.items() if ends[tp][1] < live[p]}
         positions = await self._reader.resume(set(names), _SEEK)
         self.at = {names[tp]: offset for tp, offset in positions.items()}
         self._fed = dict(self.at)
+
+    def reach(self, live: Offsets) -> Offsets:
+        """Up to where to go to be where the live group is: where the log has lost its tail, it was
+        further than there is anything to read."""
+        return {**live, **self._lost}
 
     async def to(self, ends: Offsets, tell: Callable[[], object] = lambda: None) -> None:
         """Goes on until all before these offsets is applied, several partitions at once; `tell` is
@@ -183,13 +192,14 @@ class Refold:
 
 @asynccontextmanager
 async def refolding(
-    group: Group, source: Source, schema: str, partitions: Sequence[Partition]
+    group: Group, source: Source, schema: str, live: Offsets
 ) -> AsyncIterator[Refold]:
-    """A reader over the tables of `schema`, which `create_tables` has made.
+    """A reader over the tables of `schema`, which `create_tables` has made, for the partitions that
+    the live group has begun to read.
 
     Raises LogChanged, ReadModelChanged, Transient.
     """
-    pool = await connect(group.dsn, group.schema, by_key=True, before=schema)
+    pool = await connect(group.dsn, group.schema, by_key=True, before=schema, patient=False)
     try:
         store = GroupStore(pool, group.name, group.steps, source.clock)
         await store.register()
@@ -198,7 +208,7 @@ async def refolding(
         )
         refold = Refold(reader, source)
         async with refold.working():
-            await refold.begin(partitions)
+            await refold.begin(live)
             yield refold
     finally:
         pool.terminate()
@@ -208,7 +218,7 @@ async def catch_up(connection: Connection, group: Group, refold: Refold, tell: T
     """Folds until little is left to where the workers are, who go on meanwhile."""
     left = _NEAR + 1
     while left > _NEAR:
-        live = await offsets_of(connection, group.name, group.schema)
+        live = refold.reach(await offsets_of(connection, group.name, group.schema))
         end = sum(live.values())
         left = end - sum(refold.at.values())
         await refold.to(live, lambda: tell(sum(refold.at.values()), end))  # noqa: B023

@@ -66,7 +66,7 @@ async def verify(
         await create_tables(connection, group, schema, "verify")
         stack.push_async_callback(drop_tables, connection, schema)
         live = await offsets_of(connection, group.name, group.schema)
-        refold = await stack.enter_async_context(refolding(group, source, schema, list(live)))
+        refold = await stack.enter_async_context(refolding(group, source, schema, live))
         await catch_up(connection, group, refold, tell)
         served = await connected()
         stack.push_async_callback(served.close)
@@ -75,7 +75,7 @@ async def verify(
             await one_generation(served)
             offsets = await offsets_of(served, group.name, group.schema)
             await same_versions(served, [step.model for step in group.steps])
-            await refold.to(offsets)
+            await refold.to(refold.reach(offsets))
             left, right = Side(served, group.schema), Side(connection, schema)
             for model in _named(group, names):
                 assert model.contents is not None

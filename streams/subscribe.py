@@ -53,7 +53,7 @@ _RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _RELEASE_SECONDS = 8.0
 _WORTH_A_THREAD = 200
 _RECORD_BYTES = 4096  # a larger record counts as several, where their number is bounded
-_REBUILD = "to rebuild from the log as it is now, drop the read models' schema and start again"
+_REBUILD = "to make the figures those of the log as it is now, run `tillstream rebuild all`"
 # What is received now may take as long to be appended as a producer is patient (see `Log`): so long
 # a later record of a partition may bear an earlier time.
 _APPEND_SECONDS = 4.0

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from random import Random
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -20,9 +20,11 @@ from rich.progress import (
 from app.cli.terminal import Failed, cli, talk
 from app.settings import Settings, SettingsError
 from app.subscriptions import GROUPS, steps_of
-from projections.rebuild import Rebuilt
-from projections.refold import Group, Tell
-from projections.verify import Checked
+
+if TYPE_CHECKING:  # Kafka's and Postgres' clients would slow every command's start
+    from projections.rebuild import Rebuilt
+    from projections.refold import Group, Tell
+    from projections.verify import Checked
 
 ALL = "all"
 
@@ -36,6 +38,8 @@ def rebuild(
     What it builds on, and what builds on it, is rebuilt with it. Ctrl-C is safe: run it again, and
     it goes on.
     """
+    import asyncpg
+    from aiokafka.errors import KafkaError
     from redis.exceptions import RedisError
 
     from app.worker import tune
@@ -54,6 +58,8 @@ def rebuild(
                 done = asyncio.run(_rebuild(settings, group, tell))
         except (RebuildRunning, LogChanged, FoldFailed, ReadBackFailed) as error:
             raise Failed(str(error)) from error
+        except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise Failed(f"{error!r}; `tillstream rebuild {name}` goes on from here") from error
         except RedisError as error:
             talk.print(f"[yellow]![/] Redis is filled by the workers, later: {error}")
         except KeyboardInterrupt:
@@ -96,8 +102,8 @@ def verify(
 
 
 async def _verify(
-    settings: Settings, group: Group, names: Sequence[str], number: int | None, tell: Tell
-) -> list[Checked]:
+    settings: Settings, group: "Group", names: Sequence[str], number: int | None, tell: "Tell"
+) -> "list[Checked]":
     from redis.asyncio import Redis
 
     from app.worker import source_of
@@ -120,7 +126,7 @@ async def _verify(
         return checked + await verify_live(group, source, live)
 
 
-def _tell(checked: Sequence[Checked]) -> None:
+def _tell(checked: "Sequence[Checked]") -> None:
     """What was found, a line for each read model, and the first keys that differ."""
     for one in checked:
         found = one.found
@@ -163,7 +169,7 @@ def upgrade() -> None:
     raise typer.Exit(1 if stale else 0)
 
 
-async def _stale(group: Group) -> list[str]:
+async def _stale(group: "Group") -> list[str]:
     """Why a group's workers would not start."""
     from projections.postgres import connect_alone
     from projections.store import ReadModelChanged, generations_of
@@ -179,7 +185,7 @@ async def _stale(group: Group) -> list[str]:
     return []
 
 
-async def _rebuild(settings: Settings, group: Group, tell: Tell) -> Rebuilt:
+async def _rebuild(settings: Settings, group: "Group", tell: "Tell") -> "Rebuilt":
     from redis.asyncio import Redis
 
     from app.worker import source_of
@@ -196,7 +202,7 @@ async def _rebuild(settings: Settings, group: Group, tell: Tell) -> Rebuilt:
     return done
 
 
-def _say(done: Rebuilt) -> None:
+def _say(done: "Rebuilt") -> None:
     rate = (done.folded - done.resumed_at) / done.seconds
     talk.print(
         f"[green]✓[/] {done.folded:,} events, {done.folded - done.resumed_at:,} of them in "
@@ -235,7 +241,7 @@ class _Bar:
         )
         self._task = self._progress.add_task("", total=None)
 
-    def __enter__(self) -> Tell:
+    def __enter__(self) -> "Tell":
         self._progress.start()
         return lambda done, of: self._progress.update(self._task, completed=done, total=of)
 
@@ -243,8 +249,10 @@ class _Bar:
         self._progress.stop()
 
 
-def groups_of(settings: Settings, names: Sequence[str]) -> list[Group]:
+def groups_of(settings: Settings, names: Sequence[str]) -> "list[Group]":
     """The groups of these read models, or all. Raises SettingsError where one is not known."""
+    from projections.refold import Group
+
     groups = [
         Group(settings.servers.postgres, settings.schema_name, name, steps_of(name))
         for name in GROUPS

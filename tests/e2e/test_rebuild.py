@@ -50,7 +50,7 @@ async def tillstream(service: Service, *arguments: str) -> tuple[int, str]:
         stderr=subprocess.STDOUT,
     )
     try:
-        output, _ = await asyncio.to_thread(process.communicate, timeout=90)
+        output, _ = await asyncio.to_thread(process.communicate, timeout=180)
     finally:
         process.kill()
     return process.returncode, output.decode()

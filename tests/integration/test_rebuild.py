@@ -24,7 +24,7 @@ from projections.store import GroupStore, ReadModelChanged
 from streams import upcast
 from streams.events import VOCABULARY
 from streams.log import Log
-from streams.subscribe import Moved
+from streams.subscribe import LogChanged, Moved
 from streams.topics import create_topics, key_of, partition_of
 from tests.integration.test_store import apply, batch, part
 from tests.integration.test_subscribe import PARTITIONS, append_raw, read_all, sales
@@ -280,3 +280,27 @@ async def test_events_of_an_earlier_version_are_folded_as_the_present_one(
     lifted = said("OrderCompleted", "o1", currency="EUR", products=[line("p1", "2.50")])
     assert await booked(pool) == recount([lifted, euros])
     assert await pool.fetchval("SELECT count(*) FROM quarantine") == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE progress SET next_offset = next_offset + 3 WHERE partition = 0",  # its tail is lost
+        "UPDATE progress SET topic_id = gen_random_uuid()",  # it is another topic
+    ],
+)
+async def test_after_the_log_has_changed_the_figures_become_those_of_the_log_as_it_is(
+    settings: Settings, pool: Pool, log: Log, change: str
+) -> None:
+    events = sales(60)
+    await log.append(events[:50])
+    await read_all(settings, pool)
+    await pool.execute(change)
+    await pool.execute("UPDATE revenue SET gross = gross + 1")
+    with pytest.raises(LogChanged, match="tillstream rebuild all"):
+        await read_all(settings, pool)
+    await rebuilt(settings)
+    assert await booked(pool) == recount(events[:50])
+    await log.append(events[50:])
+    await read_all(settings, pool)
+    assert await booked(pool) == recount(events)
