@@ -74,7 +74,7 @@ async def _apply(store: SimulatedStore, batch: Batch) -> None:
     await store.commit(prepared)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 1_000_000),
     count=st.integers(1, 150),

@@ -275,7 +275,7 @@ def test_readers_count_everything_once_whatever_fails() -> None:
     hypothesis.stateful.run_state_machine_as_test(
         Readers,
         settings=settings(
-            max_examples=250,
+            max_examples=200,
             stateful_step_count=30,
             deadline=None,
             database=None,

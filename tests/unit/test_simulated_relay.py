@@ -246,7 +246,7 @@ def test_the_outbox_reaches_the_log_whatever_fails() -> None:
     hypothesis.stateful.run_state_machine_as_test(
         Relaying,
         settings=settings(
-            max_examples=200,
+            max_examples=120,
             stateful_step_count=25,
             deadline=None,
             database=None,
