@@ -31,7 +31,7 @@ async def health_ready(request: Request) -> dict[str, Any]:
     Without Redis or the learner it is ready all the same: `missing` says so.
     """
     watch: Watch = request.app.state.watch
-    away = dict((await watch.look()).away)
+    away = kinds((await watch.look()).away)
     if not request.app.state.log.ready:
         away.setdefault("kafka", "not reached yet")
     if any(name in away for name in NEEDED):
@@ -50,6 +50,11 @@ async def status_get(request: Request) -> dict[str, Any]:
     """
     watch: Watch = request.app.state.watch
     return as_json(await watch.look())
+
+
+def kinds(away: Mapping[str, str]) -> dict[str, str]:
+    """Why a server does not answer, in one word: the rest, addresses and all, is in the log."""
+    return {name: reason.partition(":")[0] for name, reason in away.items()}
 
 
 def as_json(seen: Seen) -> dict[str, Any]:
@@ -72,7 +77,7 @@ def as_json(seen: Seen) -> dict[str, Any]:
     well = not seen.away and not failures and not any(one.unaccounted for one in seen.groups)
     return {
         "status": "ok" if well else "degraded",
-        "missing": dict(seen.away),
+        "missing": kinds(seen.away),
         "models": [_model(one, seen) for one in _models(seen)],
         "groups": {one.group: _group(one, seen) for one in seen.groups},
         "failures": failures,

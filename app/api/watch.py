@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import asyncpg
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from redis.asyncio import Redis
 
@@ -29,6 +30,8 @@ from app.status import (
 from app.subscriptions import GROUPS, LEARNERS, topics_of
 from projections.skips import Failure, standing
 from streams.subscribe import Partition
+
+logger = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -112,6 +115,8 @@ class Watch:
             _unless_away("learner", self._learner.health(), away),
         )
         seen = await _unless_away("postgres", self._stored(ends or {}), away)
+        for name in away.keys() - self._seen.away.keys():
+            logger.warning("does not answer", server=name, error=away[name])
         groups, outbox, quarantine, failures, versions = seen or ((), None, None, (), {})
         return Seen(
             away, groups, self._rates(groups), outbox, quarantine, failures, versions, learner
