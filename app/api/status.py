@@ -100,19 +100,19 @@ def _outbox(found: OutboxStatus) -> dict[str, float]:
     return {"waiting": found.waiting, "oldest_seconds": round(found.oldest_seconds, 3)}
 
 
-def _models(seen: Seen) -> list[tuple[str, str]]:
-    """Names with their groups, in the order of the table of subscriptions."""
+def _models(seen: Seen) -> list[tuple[str, str, int]]:
+    """Names, groups and the versions of the code, in the order of the table of subscriptions."""
     known = {one.group for one in seen.groups}
-    return list(
-        dict.fromkeys((row.model.name, row.group) for row in SUBSCRIPTIONS if row.group in known)
-    )
+    rows = ((row.model, row.group) for row in SUBSCRIPTIONS if row.group in known)
+    return list(dict.fromkeys((model.name, group, model.version) for model, group in rows))
 
 
-def _model(named: tuple[str, str], seen: Seen) -> dict[str, Any]:
-    """A read model or a model family: those of one group share its offsets."""
-    name, group = named
+def _model(named: tuple[str, str, int], seen: Seen) -> dict[str, Any]:
+    """A read model or a model family: those of one group share its offsets. Only a read model has a
+    table, and so a generation of it and a version that it was filled by."""
+    name, group, code = named
     (of,) = [one for one in seen.groups if one.group == group]
-    version, generation = seen.versions.get(name, (None, None))
+    version, generation = seen.versions.get(name, (code, None))
     return {
         "name": name,
         "group": group,
