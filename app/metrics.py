@@ -1,11 +1,14 @@
 """What a process counts of itself, for Prometheus; and the port where a worker tells it."""
 
 import structlog
-from prometheus_client import Counter, Histogram, start_http_server
+from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
 
 logger = structlog.get_logger()
 
 _PORTS_TRIED = 20
+
+# A second series beside each, of use to nobody here.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 HTTP_REQUESTS = Counter(
     "tillstream_http_requests", "Answers, by route and status", ["method", "route", "status"]

@@ -135,7 +135,12 @@ async def quarantine_list(
     return await quarantine.page(wanted, limit, cursor)
 
 
-@router.get("/v1/quarantine/{position}", operation_id="quarantine_get", openapi_extra=_KEY)
+@router.get(
+    "/v1/quarantine/{position}",
+    operation_id="quarantine_get",
+    openapi_extra=_KEY,
+    dependencies=[Depends(known_parameters)],
+)
 async def quarantine_get(request: Request, response: Response, position: At) -> dict[str, Any]:
     """One record, whole: `payload` is its value, in base64 where it is no text."""
     response.headers.update(_SECRET)

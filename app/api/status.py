@@ -31,7 +31,7 @@ async def health_ready(request: Request) -> dict[str, Any]:
     Without Redis or the learner it is ready all the same: `missing` says so.
     """
     watch: Watch = request.app.state.watch
-    away = dict((await watch.look()).away)
+    away = kinds((await watch.look()).away)
     if not request.app.state.log.ready:
         away.setdefault("kafka", "not reached yet")
     if any(name in away for name in NEEDED):
@@ -50,6 +50,11 @@ async def status_get(request: Request) -> dict[str, Any]:
     """
     watch: Watch = request.app.state.watch
     return as_json(await watch.look())
+
+
+def kinds(away: Mapping[str, str]) -> dict[str, str]:
+    """Why a server does not answer, in one word: the rest, addresses and all, is in the log."""
+    return {name: reason.partition(":")[0] for name, reason in away.items()}
 
 
 def as_json(seen: Seen) -> dict[str, Any]:
@@ -72,7 +77,7 @@ def as_json(seen: Seen) -> dict[str, Any]:
     well = not seen.away and not failures and not any(one.unaccounted for one in seen.groups)
     return {
         "status": "ok" if well else "degraded",
-        "missing": dict(seen.away),
+        "missing": kinds(seen.away),
         "models": [_model(one, seen) for one in _models(seen)],
         "groups": {one.group: _group(one, seen) for one in seen.groups},
         "failures": failures,
@@ -95,19 +100,19 @@ def _outbox(found: OutboxStatus) -> dict[str, float]:
     return {"waiting": found.waiting, "oldest_seconds": round(found.oldest_seconds, 3)}
 
 
-def _models(seen: Seen) -> list[tuple[str, str]]:
-    """Names with their groups, in the order of the table of subscriptions."""
+def _models(seen: Seen) -> list[tuple[str, str, int]]:
+    """Names, groups and the versions of the code, in the order of the table of subscriptions."""
     known = {one.group for one in seen.groups}
-    return list(
-        dict.fromkeys((row.model.name, row.group) for row in SUBSCRIPTIONS if row.group in known)
-    )
+    rows = ((row.model, row.group) for row in SUBSCRIPTIONS if row.group in known)
+    return list(dict.fromkeys((model.name, group, model.version) for model, group in rows))
 
 
-def _model(named: tuple[str, str], seen: Seen) -> dict[str, Any]:
-    """A read model or a model family: those of one group share its offsets."""
-    name, group = named
+def _model(named: tuple[str, str, int], seen: Seen) -> dict[str, Any]:
+    """A read model or a model family: those of one group share its offsets. Only a read model has a
+    table, and so a generation of it and a version that it was filled by."""
+    name, group, code = named
     (of,) = [one for one in seen.groups if one.group == group]
-    version, generation = seen.versions.get(name, (None, None))
+    version, generation = seen.versions.get(name, (code, None))
     return {
         "name": name,
         "group": group,

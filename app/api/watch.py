@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import asyncpg
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from redis.asyncio import Redis
 
@@ -30,11 +31,13 @@ from app.subscriptions import GROUPS, LEARNERS, topics_of
 from projections.skips import Failure, standing
 from streams.subscribe import Partition
 
+logger = structlog.get_logger()
+
 T = TypeVar("T")
 
 ALL_GROUPS = (*GROUPS, LEARNERS)
 _FRESH_SECONDS = 1.0
-_PATIENCE_SECONDS = 2.0
+_PATIENCE_SECONDS = 4.0
 _SAMPLE_SECONDS = 5.0
 _SAMPLES = 4  # rates are those of the last 15 to 20 seconds
 
@@ -70,6 +73,7 @@ class Watch:
         self._redis = redis
         self._learner = learner
         self._consumer: AIOKafkaConsumer | None = None
+        self._connecting: asyncio.Task[AIOKafkaConsumer] | None = None
         self._looking = asyncio.Lock()
         self._seen = Seen({})
         self._seen_at = float("-inf")
@@ -93,8 +97,11 @@ class Watch:
         }
 
     async def close(self) -> None:
-        if self._consumer is not None:
-            await self._consumer.stop()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            found = (await asyncio.gather(self._connecting, return_exceptions=True))[0]
+            if isinstance(found, AIOKafkaConsumer):
+                await found.stop()
 
     async def look(self) -> Seen:
         """The whole as it is now, or was a second ago. Never raises for a server that is away."""
@@ -112,22 +119,35 @@ class Watch:
             _unless_away("learner", self._learner.health(), away),
         )
         seen = await _unless_away("postgres", self._stored(ends or {}), away)
+        for name in away.keys() - self._seen.away.keys():
+            logger.warning("does not answer", server=name, error=away[name])
         groups, outbox, quarantine, failures, versions = seen or ((), None, None, (), {})
         return Seen(
             away, groups, self._rates(groups), outbox, quarantine, failures, versions, learner
         )
 
+    async def _connect(self) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.servers.kafka, enable_auto_commit=False
+        )
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
+
     async def _ends(self) -> Mapping[TopicPartition, int]:
         if self._consumer is None:
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._settings.servers.kafka, enable_auto_commit=False
-            )
-            try:
-                await consumer.start()
-            except BaseException:
-                await consumer.stop()
-                raise
-            self._consumer = consumer
+            # Beyond this look's patience, if need be: the next one goes on waiting for it.
+            if self._connecting is None or self._connecting.done():
+                self._connecting = asyncio.create_task(self._connect())
+                # Where no look waits for it any more, nobody else asks how it ended.
+                self._connecting.add_done_callback(
+                    lambda done: done.cancelled() or done.exception()
+                )
+            self._consumer = await asyncio.shield(self._connecting)
+        assert self._consumer is not None
         topics = sorted({topic for group in ALL_GROUPS for topic in topics_of(group)})
         found: Mapping[TopicPartition, int] = await self._consumer.end_offsets(
             partitions_in(self._settings, topics)

@@ -161,7 +161,7 @@ async def test_a_batch_is_in_the_books_with_its_offsets_and_its_counts(
     pool: Pool, store: GroupStore
 ) -> None:
     events = life(Random(1), orders=5, length=40)
-    bad = Quarantined(41, "e?", "data.x", "why", b"key", b"\0\xff", 1_000)
+    bad = Quarantined(41, "e?", "data.x", "why", b"key", b"\0\xff", 1_000, "main")
     first = replace(part(events), next=43, quarantined=[bad], repeated=[40, 42])
     other = said("OrderCompleted", "elsewhere", event_id="x", products=[line("p1", "9.99")])
     await apply(store, first, part([other], number=1))
@@ -180,6 +180,7 @@ async def test_a_batch_is_in_the_books_with_its_offsets_and_its_counts(
         b"key",
         b"\0\xff",
         datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC),
+        "main",
     )
 
 
