@@ -91,7 +91,7 @@ def free_port() -> int:
 
 async def answers(api: str) -> None:
     """Until the API is ready."""
-    async with asyncio.timeout(30), httpx2.AsyncClient() as client:
+    async with asyncio.timeout(60), httpx2.AsyncClient() as client:
         while True:
             try:
                 (await client.get(f"{api}/health/ready")).raise_for_status()

@@ -37,7 +37,7 @@ class LargeHub(FakeHub):
 async def hub(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[LargeHub]:
-    """A hub behind a real server, whose `address` it has; a test may say how long the kernel waits."""
+    """A hub behind a real server, whose `address` it has; the kernel waits as long as is said."""
     monkeypatch.setattr(live_client, "SEND_SECONDS", 0.3)
     monkeypatch.setattr(live_client, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(live, "_GOODBYE_SECONDS", 0.1)
