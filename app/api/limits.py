@@ -163,9 +163,5 @@ def _decompressed(body: bytes, share: Share) -> bytes:
 
 
 def _too_large() -> Problem:
-    return Problem(
-        413,
-        "too_large",
-        f"a request may have {MOST_REQUEST_BYTES} bytes",
-        headers={"Connection": "close"},  # the rest of it is not read
-    )
+    # Not with `Connection: close`: whoever still sends would meet a reset instead of the answer.
+    return Problem(413, "too_large", f"a request may have {MOST_REQUEST_BYTES} bytes")

@@ -13,7 +13,16 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import structlog
-from fastapi import APIRouter, Header, Path, Query, Request, Response, WebSocket
+from fastapi import (
+    APIRouter,
+    Header,
+    Path,
+    Query,
+    Request,
+    Response,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
@@ -100,7 +109,7 @@ def _wanted(
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
-    with suppress(RuntimeError, TimeoutError, OSError):  # it may be gone already
+    with suppress(RuntimeError, TimeoutError, OSError, WebSocketDisconnect):  # it may be gone
         await asyncio.wait_for(socket.close(code, reason), _GOODBYE_SECONDS)
 
 

@@ -27,7 +27,7 @@ from tests.e2e.test_ingest import order
 MEGABYTE = 1 << 20
 ROOM = 8 * MEGABYTE
 CLIENTS = 150
-BATCH = 100
+BATCH = 300
 DEADLINE = 4.0
 
 
