@@ -1,5 +1,6 @@
 """`tillstream chaos`, past its options."""
 
+import logging
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,9 @@ from loadtests.chaos.site import servers_in
 _SHOWN = 20
 _PLANTED_EVENTS = 1_500
 _PLANTED_PATIENCE = 20.0
+
+# Its clients say so each time that Kafka is not there, which here is on purpose.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 async def chaos(

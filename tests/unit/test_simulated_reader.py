@@ -155,7 +155,7 @@ class Readers(RuleBasedStateMachine):
     def a_worker_fetches(self, number: int, most: int) -> None:
         self.workers[number].fetch(self.log, most)
 
-    @rule(seconds=st.sampled_from([0.001, 0.003, 0.004, 0.01, 1.0]))
+    @rule(seconds=st.sampled_from([0.001, 0.002, 0.003, 0.004, 0.005, 1.0]))
     def time_passes(self, seconds: float) -> None:
         self._run(asyncio.sleep(seconds))
 
@@ -184,6 +184,8 @@ class Readers(RuleBasedStateMachine):
     def a_zombie_is_taken_for_dead(self, taker: int) -> None:
         """One is given everything, and the other does not know that."""
         self._run(self.workers[taker].assign(range(PARTITIONS)))
+        for worker in (self.workers[1 - taker], self.workers[taker]):
+            worker.fetch(self.log, 3)
 
     def _of(self, owners: Sequence[int]) -> list[list[int]]:
         return [[n for n, owner in enumerate(owners) if owner == worker] for worker in range(2)]
@@ -275,7 +277,7 @@ def test_readers_count_everything_once_whatever_fails() -> None:
     hypothesis.stateful.run_state_machine_as_test(
         Readers,
         settings=settings(
-            max_examples=200,
+            max_examples=120,
             stateful_step_count=30,
             deadline=None,
             database=None,
