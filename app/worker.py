@@ -39,7 +39,7 @@ from streams.transport import ChunkConsumer, ChunkTransport
 
 logger = structlog.get_logger()
 
-_WATCH_SECONDS = 5.0  # how long a log that has changed may go unnoticed
+_WATCH_SECONDS = 15.0  # how long a log that has changed may go unnoticed
 
 
 _REST = 19.0  # a check in the background takes a twentieth of the time
