@@ -74,6 +74,7 @@ class Watch:
         self._learner = learner
         self._consumer: AIOKafkaConsumer | None = None
         self._connecting: asyncio.Task[AIOKafkaConsumer] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._looking = asyncio.Lock()
         self._seen = Seen({})
         self._seen_at = float("-inf")
@@ -102,6 +103,7 @@ class Watch:
             found = (await asyncio.gather(self._connecting, return_exceptions=True))[0]
             if isinstance(found, AIOKafkaConsumer):
                 await found.stop()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
     async def look(self) -> Seen:
         """The whole as it is now, or was a second ago. Never raises for a server that is away."""
@@ -149,10 +151,22 @@ class Watch:
             self._consumer = await asyncio.shield(self._connecting)
         assert self._consumer is not None
         topics = sorted({topic for group in ALL_GROUPS for topic in topics_of(group)})
-        found: Mapping[TopicPartition, int] = await self._consumer.end_offsets(
-            partitions_in(self._settings, topics)
-        )
+        try:
+            found: Mapping[TopicPartition, int] = await self._consumer.end_offsets(
+                partitions_in(self._settings, topics)
+            )
+        except BaseException:
+            # It may know topics from before they were there, and would not look again.
+            self._leave(self._consumer)
+            raise
         return found
+
+    def _leave(self, consumer: AIOKafkaConsumer) -> None:
+        """The next look connects anew."""
+        self._consumer = self._connecting = None
+        leaving = asyncio.create_task(consumer.stop())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
     async def _stored(
         self, ends: Mapping[TopicPartition, int]
