@@ -1,18 +1,12 @@
 """The whole as gauges for Prometheus. Labels are groups, topics and partitions: all bounded."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import asyncpg
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from app.api.watch import Seen
-
-Source = Callable[["asyncpg.Pool[asyncpg.Record]"], Awaitable[Sequence[Metric]]]
-
-# What others tell from tables of their own: each gives its gauges, at every scrape, and raises
-# nothing. The results of the background `verify` belong here, as `tillstream_verify_…`.
-SOURCES: Sequence[Source] = ()
 
 _DEPENDENCIES = ("kafka", "postgres", "redis", "learner")
 
@@ -29,9 +23,7 @@ class _Collected:
 
 async def registry_of(seen: Seen, pool: "asyncpg.Pool[asyncpg.Record]") -> CollectorRegistry:
     """A registry that tells what was seen."""
-    found = [*_of_groups(seen), *_of_the_whole(seen)]
-    for source in SOURCES:
-        found += await source(pool)
+    found = [*_of_groups(seen), *_of_the_whole(seen), *await _of_checks(pool)]
     registry = CollectorRegistry()
     registry.register(_Collected(found))
     return registry
@@ -110,3 +102,31 @@ def _of_the_whole(seen: Seen) -> list[Metric]:
             )
         )
     return found
+
+
+async def _of_checks(pool: "asyncpg.Pool[asyncpg.Record]") -> list[Metric]:
+    """What the last checks of read models against the log found; nothing while none can say."""
+    try:
+        rows = await pool.fetch(
+            "SELECT read_model, scope, checked_at, differing, failed FROM verify_results"
+        )
+    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+        return []
+    labels = ["read_model", "scope"]
+    differing = GaugeMetricFamily(
+        "tillstream_verify_differing_keys",
+        "Keys whose figures were not what the log says, at the last check: always 0",
+        labels=labels,
+    )
+    failed = GaugeMetricFamily(
+        "tillstream_verify_failed_checks", "Checks that have found such keys", labels=labels
+    )
+    at = GaugeMetricFamily(
+        "tillstream_verify_timestamp_seconds", "When the last check was made", labels=labels
+    )
+    for row in rows:
+        names = [row["read_model"], row["scope"]]
+        differing.add_metric(names, row["differing"])
+        failed.add_metric(names, row["failed"])
+        at.add_metric(names, row["checked_at"].timestamp())
+    return [differing, failed, at]

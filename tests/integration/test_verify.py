@@ -10,6 +10,8 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from app.api.gauges import registry_of
+from app.api.watch import Seen
 from app.settings import Settings
 from app.subscriptions import steps_of
 from projections.live import LiveFigures
@@ -101,6 +103,9 @@ async def test_every_key_that_was_tampered_with_is_named_and_nothing_is_changed(
     rows = await pool.fetch("SELECT * FROM verify_results WHERE scope = 'whole'")
     kept = {row["read_model"]: (row["differing"] > 0, row["checks"], row["failed"]) for row in rows}
     assert kept == dict.fromkeys(("orders", "revenue", "best_sellers"), (True, 2, 1))
+    registry, alarm = await registry_of(Seen({}), pool), "tillstream_verify_differing_keys"
+    labels = {"read_model": "orders", "scope": "whole"}
+    assert registry.get_sample_value(alarm, labels) == 1
 
 
 async def test_only_what_is_asked_for_is_compared(settings: Settings, pool: Pool, log: Log) -> None:
