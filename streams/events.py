@@ -473,7 +473,10 @@ def canonical(name: str) -> str | None:
 
 def subject_of(kind: Kind, data: Data) -> str | None:
     """The id that an event of this kind is about, from its own fields."""
-    return next((s for name in kind.subject if (s := getattr(data, name, None))), None)
+    for name in kind.subject:
+        if subject := getattr(data, name, None):
+            return str(subject)
+    return None
 
 
 def schemas() -> dict[str, Any]:

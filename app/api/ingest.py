@@ -19,7 +19,7 @@ import uuid_utils
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta, Raw, Struct
 
-from app.api.limits import Rates, Room, read_body
+from app.api.limits import Rates, Room, header, read_body
 from app.api.problems import Problem
 from app.metrics import EVENTS
 from app.vault import Erased, Vault
@@ -134,7 +134,8 @@ class Intake:
                     logger.info("an event is refused", shop=shop, **error, **ids_of(raw))
             if index % _TURN_EVENTS == _TURN_EVENTS - 1:
                 await asyncio.sleep(0)
-        EVENTS.labels("rejected").inc(len(rejected))
+        if rejected:
+            EVENTS.labels("rejected").inc(len(rejected))
         if single and rejected:
             too_large = len(raws[0]) > MOST_EVENT_BYTES
             raise Problem(
@@ -331,7 +332,7 @@ async def append(request: Request) -> Response:
     In a batch the good are taken, and each bad one is answered with its index, field and reason.
     """
     intake: Intake = request.app.state.intake
-    key, shop = intake.known_key(request.headers.get("authorization"))
+    key, shop = intake.known_key(header(request, b"authorization"))
     with intake.room.share() as share:
         body = await read_body(request, share)
         status, found = await intake.accept(body, key, shop, datetime.now(UTC))

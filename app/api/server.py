@@ -1,6 +1,7 @@
 """The API's composition: what it opens when it starts, its routes, its documentation."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -130,12 +131,16 @@ def serve(settings: Settings, port: int) -> None:
     """Runs the API until a signal ends it."""
     logs.configure(settings.log)
     app = create_app(settings)
+    # What is loaded by now stays: to look through it again and again is a twentieth of the time.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     config = uvicorn.Config(
         Counted(Door(app)),
         host=settings.api_host,
         port=port,
         loop="uvloop",
         http="httptools",
+        proxy_headers=False,  # nobody asks where a request comes from
         log_level="warning",
         log_config=None,
         ws_per_message_deflate=False,
