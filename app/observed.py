@@ -1,7 +1,8 @@
 """A group's store, seen from outside: counted, timed, and an alert that names what went wrong."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -41,25 +42,13 @@ class Observed:
         return await self._store.progress(ids)
 
     async def prepare(self, batch: Batch, before: Prepared | None = None) -> Prepared:
-        try:
+        async with self._watched():
             return await self._store.prepare(batch, before)
-        except (FoldFailed, LearningFailed) as failed:
-            await self._alert(failed)
-            raise
-        except Transient:
-            self._retries.inc()
-            raise
 
     async def commit(self, prepared: Prepared) -> None:
         begun = time.perf_counter()
-        try:
+        async with self._watched():
             await self._store.commit(prepared)
-        except (FoldFailed, LearningFailed) as failed:
-            await self._alert(failed)
-            raise
-        except Transient:
-            self._retries.inc()
-            raise
         self._commits.inc()
         self._seconds.observe(time.perf_counter() - begun)
         self._count(prepared.batch.parts)
@@ -69,6 +58,17 @@ class Observed:
 
     async def resumed(self) -> None:
         await self._store.resumed()
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (FoldFailed, LearningFailed) as failed:
+            await self._alert(failed)
+            raise
+        except Transient:
+            self._retries.inc()
+            raise
 
     def _count(self, parts: Sequence[Part]) -> None:
         self._records["applied"].inc(sum(len(part.facts) for part in parts))

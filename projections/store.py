@@ -20,7 +20,7 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from projections import at_once, skips
+from projections import at_once, fence, skips
 from projections.clock import ShopClock, moment
 from projections.culprit import first_failing
 from projections.live import Publisher
@@ -224,53 +224,11 @@ class GroupStore:
         """Moves the progress rows, which locks them, so that no one else can apply the same records
         meanwhile. Raises Fenced where one does not stand at its part's beginning, or where a read
         model was rebuilt: what this batch was folded onto is gone."""
-        moved = await transaction.fetch(
-            """
-            UPDATE progress SET
-                next_offset = new.next_offset,
-                last_digest = new.last_digest,
-                applied = progress.applied + new.applied,
-                repeated = progress.repeated + new.repeated,
-                quarantined = progress.quarantined + new.quarantined,
-                complete_to = greatest(complete_to, new.until)
-            FROM unnest(
-                $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[],
-                $7::bigint[], $8::bigint[], $9::bigint[], $10::timestamptz[]
-            ) AS new (
-                topic, partition, first_offset, next_offset, last_digest,
-                applied, repeated, quarantined, until
-            )
-            WHERE group_name = $1
-                AND progress.topic = new.topic AND progress.partition = new.partition
-                AND progress.next_offset = new.first_offset
-                AND NOT EXISTS (
-                    SELECT FROM read_models
-                    JOIN unnest($11::text[], $12::bigint[]) AS known (name, generation) USING (name)
-                    WHERE read_models.generation <> known.generation
-                )
-            RETURNING progress.topic, progress.partition
-            """,
-            self._group,
-            *zip(
-                *(
-                    (
-                        *part.partition,
-                        part.first,
-                        part.next,
-                        part.last_digest,
-                        len(part.facts),
-                        len(part.repeated),
-                        len(part.quarantined),
-                        moment(part.until_ms),
-                    )
-                    for part in parts
-                ),
-                strict=True,
-            ),
-            list(self._generations),
-            list(self._generations.values()),
+        held = await transaction.fetchval(
+            f"{fence.MOVE} SELECT yes FROM held_all",  # noqa: S608  (made of constants)
+            *fence.arguments(self._group, parts, self._generations),
         )
-        if len(moved) < len(parts):
+        if not held:
             raise Fenced
 
     async def _next_offsets(self, parts: Sequence[Part]) -> Mapping[Partition, int]:

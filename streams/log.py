@@ -12,6 +12,9 @@ from streams import codec
 from streams.events import VOCABULARY, Event
 from streams.topics import key_of, partition_of, partitions_of
 
+APPEND_SECONDS = 4.0
+"""How patient a producer is: so long after it was received an event may come to the log."""
+
 
 class Position(NamedTuple):
     """Where a record stands in the log; `orders:3:1234` in text."""
@@ -42,7 +45,7 @@ class Log:
         bootstrap: str,
         partitions: int,
         prefix: str = "",
-        deadline: float = 4.0,
+        deadline: float = APPEND_SECONDS,
         most_bytes: int = 64 * 1024 * 1024,
         linger_ms: int = 0,
     ) -> None:

@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
+import msgspec
 import numpy as np
 import structlog
 import xxhash
@@ -38,6 +39,7 @@ from streams.codec import Fact, Refused
 from streams.crash_points import reached
 from streams.dedupe import Seen, Window
 from streams.events import Event
+from streams.log import APPEND_SECONDS
 from streams.readback import log_ends, read_back
 from streams.topic_ids import described
 from streams.topics import key_of, partition_of
@@ -56,8 +58,7 @@ _RECORD_BYTES = 4096  # a larger record counts as several, where their number is
 _REBUILD = "to make the figures those of the log as it is now, run `tillstream rebuild all`"
 # What is received now may take as long to be appended as a producer is patient (see `Log`): so long
 # a later record of a partition may bear an earlier time.
-_APPEND_SECONDS = 4.0
-_UNSEEN = timedelta(seconds=FRESH_SECONDS + _APPEND_SECONDS)
+_UNSEEN = timedelta(seconds=FRESH_SECONDS + APPEND_SECONDS)
 
 
 class Partition(NamedTuple):
@@ -185,7 +186,6 @@ class GroupReader(Generic[Prepared]):
         # As of the last record applied. Kept when partitions go, until others come: what was read
         # is to be there whoever reads on, and a topic that is deleted takes them away, too.
         self._known: dict[Partition, Progress] = {}
-        self._skipped: dict[Partition, Mapping[int, str]] = {}
         self._inbox = _Inbox(2 * commit_records)
         self._decoding = asyncio.Lock()
         self._committing = asyncio.Lock()
@@ -213,7 +213,6 @@ class GroupReader(Generic[Prepared]):
                 raise
             self._applied = {p: known.next_offset for p, known in progress.items()}
             self._known = dict(progress)
-            self._skipped = {p: known.skipped for p, known in progress.items()}
         await self._store.resumed()
         reached("resumed")
         logger.info("reading on", partitions=len(wanted), offsets=sum(self._applied.values()))
@@ -334,7 +333,7 @@ class GroupReader(Generic[Prepared]):
                 records[self._partition(TP(chunk.topic, chunk.partition))].extend(chunk.records)
         parts = [
             decode_part(
-                p, records[p], self._windows[p], self._partitions[p.topic], self._skipped[p]
+                p, records[p], self._windows[p], self._partitions[p.topic], self._known[p].skipped
             )
             for p in sorted(records)
         ]
@@ -365,8 +364,8 @@ class GroupReader(Generic[Prepared]):
             self._applied.update({part.partition: part.next for part in batch.parts})
             for part in batch.parts:
                 if known := self._known.get(part.partition):
-                    self._known[part.partition] = Progress(
-                        part.next, known.topic_id, part.last_digest
+                    self._known[part.partition] = msgspec.structs.replace(
+                        known, next_offset=part.next, last_digest=part.last_digest
                     )
         reached("acknowledging")
         for event in events:
@@ -540,7 +539,7 @@ def decode_part(
         quarantined=quarantined,
         repeated=repeated,
         last_digest=digest(records[-1]),
-        until_ms=records[-1].timestamp - int(_APPEND_SECONDS * 1000),
+        until_ms=records[-1].timestamp - int(APPEND_SECONDS * 1000),
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from faust.types import TP
 
-from projections import at_once, live, orders, store
+from projections import fence, live, orders, store
 from projections.live import LiveFigures, Publisher
 from projections.read_model import Figure
 from projections.store import GroupStore, Prepared
@@ -104,24 +104,9 @@ def not_atomic() -> None:
 
 def no_fence() -> None:
     """A batch is applied wherever the offsets are."""
-    advance = GroupStore._advance
-
-    class Unfenced:
-        def __init__(self, transaction: Any) -> None:
-            self._transaction = transaction
-
-        async def fetch(self, query: str, *arguments: Any) -> Any:
-            fence = "AND progress.next_offset = new.first_offset"
-            assert fence in query
-            return await self._transaction.fetch(query.replace(fence, ""), *arguments)
-
-    async def unfenced(self: GroupStore, transaction: Any, parts: Sequence[Part]) -> None:
-        await advance(self, Unfenced(transaction), parts)  # type: ignore[arg-type]
-
-    GroupStore._advance = unfenced  # type: ignore[method-assign]
-    fence = "AND progress.next_offset = first_offset"
-    assert fence in at_once._PROGRESS
-    at_once._PROGRESS = at_once._PROGRESS.replace(fence, "")
+    bound = "AND progress.next_offset = first_offset"
+    assert bound in fence.MOVE
+    fence.MOVE = fence.MOVE.replace(bound, "")
 
 
 def offsets_of_kafka() -> None:
