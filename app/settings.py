@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     )
     metrics_host: str = "127.0.0.1"
 
+    token_key: str | None = Field(
+        None, description="signs access tokens; unset: a key made in the home"
+    )
     snapshot_key: str | None = Field(
         None, description="signs the models' snapshots; unset: a key made in the home"
     )

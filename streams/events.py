@@ -280,6 +280,15 @@ class SalesAdjusted(Data, frozen=True, kw_only=True):
 # Catalogue and stock: keyed by product.
 
 
+class Variant(Data, frozen=True, kw_only=True):
+    """A form in which a product is sold. Its id is unique in the shop: the SKU."""
+
+    id: Id
+    options: dict[Name, Name] = {}
+    price: Money
+    barcode: Name | None = None
+
+
 class ProductListed(Data, frozen=True, kw_only=True):
     """A product is for sale, as described; said again, it replaces what was said before."""
 
@@ -293,6 +302,9 @@ class ProductListed(Data, frozen=True, kw_only=True):
     currency: Currency | None = None
     url: Name | None = None
     image_url: Name | None = None
+    description: Text | None = None
+    variants: Annotated[list[Variant], Meta(max_length=200)] = []
+    images: Annotated[list[Name], Meta(max_length=50)] = []
 
 
 class ProductDelisted(Data, frozen=True, kw_only=True):
@@ -333,6 +345,23 @@ class StockReleased(StockReserved, frozen=True, kw_only=True):
 
 class StockShipped(StockReserved, frozen=True, kw_only=True):
     pass
+
+
+class StockThresholdChanged(Data, frozen=True, kw_only=True):
+    """Stock is low at so many available units, or never where there is none."""
+
+    product_id: Id
+    variant: Name
+    threshold: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
+
+
+class LowStockReached(Data, frozen=True, kw_only=True):
+    """What is available has fallen to the threshold; said once per crossing."""
+
+    product_id: Id
+    variant: Name
+    available: int
+    threshold: int
 
 
 class ProductReviewed(Data, frozen=True, kw_only=True):
@@ -388,8 +417,10 @@ class Kind(Struct, frozen=True):
     ours: bool = False  # said by Tillstream alone: no client may
 
 
-def _kinds(topic: str, subject: tuple[str, ...], *types: type[Data]) -> dict[str, Kind]:
-    return {data.__name__: Kind(data, topic, subject) for data in types}
+def _kinds(
+    topic: str, subject: tuple[str, ...], *types: type[Data], ours: bool = False
+) -> dict[str, Kind]:
+    return {data.__name__: Kind(data, topic, subject, ours=ours) for data in types}
 
 
 VOCABULARY: Mapping[str, Kind] = {
@@ -424,11 +455,12 @@ VOCABULARY: Mapping[str, Kind] = {
         *(ProductListed, ProductDelisted, PriceChanged, ProductReviewed),
         *(StockReceived, StockAdjusted, StockReserved, StockReleased, StockShipped),
     ),
-    **{
-        data.__name__: Kind(data, "days", ("date",), ours=True)
-        for data in (DayClosed, DayCorrected)
-    },
+    **_kinds("catalog", ("product_id",), StockThresholdChanged, LowStockReached, ours=True),
+    **_kinds("days", ("date",), DayClosed, DayCorrected, ours=True),
 }
+
+SHOP = "shop"
+"""The source of what commands decide. No client may name it: states are made of these alone."""
 
 PERSONAL: Mapping[str, tuple[str, ...]] = {
     "ProductsSearched": ("query",),

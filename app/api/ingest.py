@@ -25,7 +25,18 @@ from app.metrics import EVENTS
 from app.vault import Erased, Vault
 from streams import codec
 from streams.codec import Refused
-from streams.events import PERSONAL, VOCABULARY, Data, Event, Id, Kind, Time, canonical, subject_of
+from streams.events import (
+    PERSONAL,
+    SHOP,
+    VOCABULARY,
+    Data,
+    Event,
+    Id,
+    Kind,
+    Time,
+    canonical,
+    subject_of,
+)
 from streams.log import Log, LogUnavailable, Position
 
 MOST_EVENT_BYTES = 256 * 1024
@@ -191,6 +202,8 @@ class Intake:
             raise Refused("shop", f"this write key writes to {shop!r} alone")
         codec.check_time(given.time or now, now)
         kind = VOCABULARY[name]
+        if given.source == SHOP:
+            raise Refused("source", f"{SHOP!r} is the source of what commands decide, and theirs")
         if kind.ours:
             raise Refused("type", f"{name} is said by Tillstream alone")
         data = codec.decode_fields(name, given.data)

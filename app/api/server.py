@@ -15,14 +15,17 @@ from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
 from app import logs
-from app.api import forecasts, ingest, live, page, problems, quarantine, sales, status
+from app.api import forecasts, ingest, live, page, problems, products, quarantine, sales, status
+from app.api.access import Tokens
 from app.api.completeness import Figures
 from app.api.counted import Counted
 from app.api.door import Door
 from app.api.limits import Rates, Room
 from app.api.watch import Watch
+from app.commands.execute import Commands
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
+from app.own_key import own_key
 from app.settings import Settings
 from app.vault import Vault
 from projections.clock import ShopClock
@@ -59,6 +62,9 @@ def create_app(settings: Settings) -> FastAPI:
             Room(settings.intake_bytes),
             Rates(settings.events_per_second),
         )
+        command_pool = await connect(servers.postgres, settings.schema_name, size=10, name=name)
+        app.state.commands = Commands(command_pool, vault)
+        app.state.tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
         app.state.quarantine = quarantine.Quarantine(pool, app.state.intake, vault)
         app.state.figures = Figures(pool, settings.partitions)
         app.state.page = page.Page(settings)
@@ -79,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
             await log.stop()
             await app.state.learner.close()
             await redis.aclose()
-            await asyncio.wait_for(pool.close(), 5)
+            await asyncio.wait_for(asyncio.gather(pool.close(), command_pool.close()), 5)
 
     app = FastAPIOffline(
         docs_url="/docs",
@@ -91,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
-    for part in (ingest, quarantine, sales, forecasts, live, status, page):
+    for part in (ingest, quarantine, sales, forecasts, live, status, page, products):
         app.include_router(part.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])

@@ -5,15 +5,12 @@ and no session of a killed one to wait for.
 """
 
 import asyncio
-import os
-import secrets
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext, suppress
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
@@ -31,6 +28,7 @@ from app.learner.client import NAME, name_of
 from app.learner.leadership import LeadershipLost, leadership, publish
 from app.learner.store import LearnerStore
 from app.observed import Observed
+from app.own_key import own_key
 from app.settings import Settings
 from app.subscriptions import LEARNERS, learners_of, topics_of
 from app.watchdog import watching
@@ -96,7 +94,7 @@ async def learn(settings: Settings) -> None:
     servers = settings.servers
     await migrate(servers.postgres, settings.schema_name)
     await create_topics(servers.kafka, settings.partitions, settings.prefix, settings.replication)
-    key = snapshot_key(settings)
+    key = own_key(settings.snapshot_key, settings.home / "snapshot.key")
     models = Models(learners_of(LEARNERS))  # here, for it imports River: who waits is to be ready
     with socket.create_server((settings.learner_host, 0)) as listener:
         while True:
@@ -200,24 +198,6 @@ async def _note_caught_up(reader: GroupReader[Prepared], consumer: AIOKafkaConsu
             await reader.note_caught_up(partial(fresh_highwater, consumer))
         except (Transient, KafkaError) as error:
             logger.warning("the watermark stays where it is", error=str(error))
-
-
-def snapshot_key(settings: Settings) -> bytes:
-    """What snapshots are signed with: as set, else a key in the home, made when first needed."""
-    if settings.snapshot_key:
-        return settings.snapshot_key.encode()
-    file: Path = settings.home / "snapshot.key"
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        # Linked into place whole: another learner may be looking for it at this moment.
-        new = file.with_name(f".snapshot.key.{os.getpid()}")
-        new.touch(mode=0o600)
-        try:
-            new.write_text(secrets.token_hex(32))
-            file.hardlink_to(new)
-        finally:
-            new.unlink()
-    return file.read_text().encode()
 
 
 def run(settings: Settings) -> None:

@@ -89,10 +89,11 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-async def answers(api: str) -> None:
-    """Until the API is ready."""
+async def answers(api: str, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Until the API is ready, which it never is once its process has ended."""
     async with asyncio.timeout(120), httpx2.AsyncClient() as client:
         while True:
+            assert process is None or process.poll() is None, "the API has ended"
             try:
                 (await client.get(f"{api}/health/ready")).raise_for_status()
             except (httpx2.HTTPError, OSError):
@@ -125,7 +126,7 @@ async def running(settings: Settings, workers: int = 1) -> AsyncIterator[Service
     try:
         for _ in range(workers):
             service.start_worker()
-        await answers(service.api)
+        await answers(service.api, api)
         if workers:
             await service.reads(workers)
         yield service

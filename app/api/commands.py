@@ -1,0 +1,101 @@
+"""How commands come in over HTTP, and how they are answered."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import asyncpg
+from fastapi import Header, Request, Response
+
+from app.api.access import Actor
+from app.api.completeness import RETRY
+from app.api.problems import Problem
+from app.commands.execute import Answer, Call, Commands, Done, digest_of
+from app.commands.work import Work
+from app.domain.refusal import Conflict, Forbidden, Invalid, Refusal, Stale, Unknown
+from app.vault import Erased
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=255, description="the same command under it is done once"),
+]
+IfMatch = Annotated[
+    str | None, Header(max_length=64, description="the ETag that was seen; 412 if it has changed")
+]
+
+_STATUS: dict[type[Refusal], int] = {
+    Invalid: 422,
+    Unknown: 404,
+    Forbidden: 403,
+    Conflict: 409,
+    Stale: 412,
+}
+
+
+async def carried_out(
+    request: Request,
+    actor: Actor,
+    key: str | None,
+    if_match: str | None,
+    handle: Callable[[Work, Call], Awaitable[Answer]],
+) -> Response:
+    """Carries out a command, once under its key, and answers it. Raises Problem."""
+    commands: Commands = request.app.state.commands
+    work_id = Work.new_id()
+    target = f"{request.method} {request.url.path}".encode()
+    call = Call(
+        actor.shop,
+        actor.id,
+        work_id,
+        digest_of(target, await request.body(), (if_match or "").encode()),
+        key,
+        version_of(if_match),
+    )
+    try:
+        done = await commands.run(call, datetime.now(UTC), lambda work: handle(work, call))
+    except Refusal as refusal:
+        raise refused(refusal) from None
+    except Erased as erased:
+        raise Problem(409, "erased", str(erased)) from None
+    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as e:
+        raise Problem(
+            503,
+            "postgres_unavailable",
+            "whether it was done is not known: send it again, under the same Idempotency-Key",
+            headers=RETRY,
+        ) from e
+    return response(done)
+
+
+def refused(refusal: Refusal) -> Problem:
+    """A refusal as an answer."""
+    errors = [{"field": refusal.field, "reason": refusal.reason}] if refusal.field else []
+    return Problem(_STATUS[type(refusal)], refusal.code, str(refusal), errors)
+
+
+def response(done: Done) -> Response:
+    """A command's answer, as it was and as it will be."""
+    headers = {"Cache-Control": "no-store"}
+    if done.version is not None:
+        headers["ETag"] = etag(done.version)
+    if done.location is not None:
+        headers["Location"] = done.location
+    if done.repeated:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(done.body, done.status, headers, "application/json")
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def version_of(if_match: str | None) -> int | None:
+    """The version that If-Match asks for; None where it takes any. Raises Problem."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    told = if_match.strip().removeprefix("W/").strip('"')
+    if not (told.isdecimal() and told.isascii() and len(told) < 19):
+        reason = "expected the ETag of an answer before"
+        errors = [{"field": "If-Match", "reason": reason}]
+        raise Problem(422, "invalid", f"If-Match: {reason}", errors)
+    return int(told)

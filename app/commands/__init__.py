@@ -1,0 +1,1 @@
+"""Commands: each one transaction, in which states are locked, decided about, and changed."""
