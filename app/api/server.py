@@ -15,14 +15,26 @@ from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
 from app import logs
-from app.api import forecasts, ingest, live, page, problems, products, quarantine, sales, status
+from app.api import (
+    documentation,
+    forecasts,
+    ingest,
+    live,
+    page,
+    problems,
+    products,
+    quarantine,
+    sales,
+    status,
+)
 from app.api.access import Tokens
+from app.api.bodies import ROOM_BYTES, Bodies
 from app.api.completeness import Figures
 from app.api.counted import Counted
 from app.api.door import Door
 from app.api.limits import Rates, Room
 from app.api.watch import Watch
-from app.commands.execute import Commands
+from app.commands.execute import LIMITS, Commands
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
 from app.own_key import own_key
@@ -62,7 +74,9 @@ def create_app(settings: Settings) -> FastAPI:
             Room(settings.intake_bytes),
             Rates(settings.events_per_second),
         )
-        command_pool = await connect(servers.postgres, settings.schema_name, size=10, name=name)
+        command_pool = await connect(
+            servers.postgres, settings.schema_name, size=10, name=name, limits=LIMITS
+        )
         app.state.commands = Commands(command_pool, vault)
         app.state.tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
         app.state.quarantine = quarantine.Quarantine(pool, app.state.intake, vault)
@@ -97,7 +111,8 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
-    for part in (ingest, quarantine, sales, forecasts, live, status, page, products):
+    app.add_middleware(Bodies, room=Room(ROOM_BYTES))
+    for part in (ingest, quarantine, sales, forecasts, live, status, page, products, documentation):
         app.include_router(part.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])
@@ -106,6 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
         return schemas()
 
     describe_write_key(app)
+    documentation.describe_problems(app)
     return app
 
 
