@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # Kafka's and Postgres' clients would slow every command's st
     from projections.verify import Checked
 
 ALL = "all"
+SHOP = "shop"
 
 
 @cli.command()
@@ -71,15 +73,18 @@ def rebuild(
 
 @cli.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="of read models; all")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="of read models, or shop: the states; all")
+    ] = None,
     sample: Annotated[
         int | None, typer.Option(min=1, help="so many orders and days alone, drawn by lot")
     ] = None,
 ) -> None:
-    """Fold the log anew and compare every figure that is served with it. Exits with 1 if any
-    differs."""
+    """Fold the log anew and compare every figure that is served with it, and every state that
+    commands decide about. Exits with 1 if any differs."""
     from redis.exceptions import RedisError
 
+    from app.retold import NotRelayed
     from app.worker import tune
     from projections.read_model import FoldFailed
     from projections.store import ReadModelChanged
@@ -90,15 +95,39 @@ def verify(
     tune()
     _quietly()
     wrong = 0
-    for group in groups_of(settings, names or []):
+    named = [name for name in names or [] if name != SHOP]
+    checks = [
+        partial(_verify, settings, group, named, sample)
+        for group in (groups_of(settings, named) if named or not names else [])
+    ]
+    if not sample and (not names or SHOP in names):
+        checks.append(partial(_verify_shop, settings))
+    for check in checks:
         try:
             with _bar("folding") as tell:
-                checked = asyncio.run(_verify(settings, group, names or [], sample, tell))
-        except (ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed, RedisError) as error:
+                checked = asyncio.run(check(tell))
+        except (
+            *(ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed, RedisError),
+            NotRelayed,
+        ) as error:
             raise Failed(str(error)) from error
         wrong += sum(one.found.differing for one in checked)
         _tell(checked)
     raise typer.Exit(1 if wrong else 0)
+
+
+async def _verify_shop(settings: Settings, tell: "Tell") -> "list[Checked]":
+    from app.retold import check_states, shop_of
+    from app.vault import Vault
+    from projections.postgres import connect, migrate
+
+    servers = settings.servers
+    await migrate(servers.postgres, settings.schema_name)
+    pool = await connect(servers.postgres, settings.schema_name, size=2)
+    try:
+        return await check_states(shop_of(settings), Vault(pool), tell)
+    finally:
+        await pool.close()
 
 
 async def _verify(
