@@ -22,6 +22,7 @@ from app.retold import check_states, shop_of
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, migrate
+from streams.crash_points import OF_COMMANDS
 from streams.dedupe import Window
 from streams.events import ProductListed, StockReceived
 from streams.readback import log_ends, read_back
@@ -33,7 +34,7 @@ from tests.e2e.test_commands import bearer, mug
 KILLS = int(os.environ.get("TILLSTREAM_KILLS", "4"))
 SEED = os.environ.get("TILLSTREAM_SEED", "kills")
 CLIENTS = 6
-SECONDS = 60 + 15 * KILLS
+SECONDS = 240 + 20 * KILLS
 
 Process = subprocess.Popen[bytes]
 Start = Callable[[dict[str, str]], Process]
@@ -122,7 +123,7 @@ async def test_what_was_answered_is_on_the_log_once_whoever_was_killed(
         command = [sys.executable, "-m", "tests.e2e.relaying", *where, str(settings.partitions)]
         return subprocess.Popen(command, env={**told, **more})
 
-    of_api = drawn(["command_committed", "command_saved"], KILLS - KILLS // 2, random)
+    of_api = drawn([*OF_COMMANDS], KILLS - KILLS // 2, random)
     of_relay = drawn(["relayed"], KILLS // 2, random)
     address = f"http://127.0.0.1:{port}"
     headers = {**KEY, **bearer(Service(settings, address, told, None))}  # type: ignore[arg-type]
