@@ -4,12 +4,13 @@ that waits for it."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.domain.account import ACCOUNT
 from app.domain.aggregate import Aggregate
 from app.domain.product import PRODUCT
 from app.domain.stock import STOCK
 from streams.events import Data
 
-AGGREGATES: Sequence[Aggregate[Any]] = (PRODUCT, STOCK)
+AGGREGATES: Sequence[Aggregate[Any]] = (ACCOUNT, PRODUCT, STOCK)
 
 OF_EVENT: Mapping[type[Data], Aggregate[Any]] = {
     event: aggregate for aggregate in AGGREGATES for event in aggregate.about
