@@ -196,6 +196,46 @@ class CouponDenied(CouponEntered, frozen=True, kw_only=True):
     reason: Name | None = None
 
 
+class CartOpened(Data, frozen=True, kw_only=True):
+    """An empty cart, of the event's person where there is one."""
+
+    cart_id: Id
+
+
+class CartRepriced(Data, frozen=True, kw_only=True):
+    """The shopper has seen these prices, which have changed since the products were added."""
+
+    cart_id: Id
+    products: Annotated[list[Line], Meta(min_length=1)]
+
+
+class CartAbandoned(Data, frozen=True, kw_only=True):
+    """Nothing has happened to a cart for long; `value` is that of its lines, as they were shown."""
+
+    cart_id: Id
+    products: list[Line] = []
+    value: Money | None = None
+    currency: Currency | None = None
+
+
+class CartRevived(Data, frozen=True, kw_only=True):
+    """The shopper has come back to an abandoned cart."""
+
+    cart_id: Id
+
+
+class CartMerged(Data, frozen=True, kw_only=True):
+    """What was in this cart is in the shopper's other one from now on."""
+
+    cart_id: Id
+    into_cart_id: Id
+
+
+class CartCheckedOut(Data, frozen=True, kw_only=True):
+    cart_id: Id
+    order_id: Id
+
+
 # Checkout and orders: keyed by order.
 
 
@@ -364,6 +404,84 @@ class LowStockReached(Data, frozen=True, kw_only=True):
     threshold: int
 
 
+# What is added to prices and taken off: keyed by coupon, and by country.
+
+
+class CouponTerms(Data, frozen=True, kw_only=True):
+    """What a coupon takes off, `percent` or `amount`, when, and of what. Times are half-open."""
+
+    coupon_id: Id
+    name: Name | None = None
+    percent: Annotated[str, Meta(pattern=r"^\d{1,3}(\.\d{1,4})?$")] | None = None
+    amount: Money | None = None
+    currency: Currency | None = None
+    valid_from: Time | None = None
+    valid_until: Time | None = None
+    minimum: Money | None = None
+    limit: Quantity | None = None
+    limit_per_customer: Quantity | None = None
+    categories: Annotated[list[Category], Meta(max_length=200)] = []
+    product_ids: Annotated[list[Id], Meta(max_length=200)] = []
+
+
+class CouponIssued(CouponTerms, frozen=True, kw_only=True):
+    pass
+
+
+class CouponChanged(CouponTerms, frozen=True, kw_only=True):
+    """All its terms, as they are from now on."""
+
+
+class CouponDisabled(Data, frozen=True, kw_only=True):
+    coupon_id: Id
+    reason: Name | None = None
+
+
+class CouponRedeemed(Data, frozen=True, kw_only=True):
+    """An order was placed with it, by the event's person."""
+
+    coupon_id: Id
+    order_id: Id
+    discount: Money | None = None
+    currency: Currency | None = None
+
+
+class CouponReleased(CouponRedeemed, frozen=True, kw_only=True):
+    """That order was cancelled: it counts no more."""
+
+
+class TaxRate(Data, frozen=True, kw_only=True):
+    """A share of the price (`"0.19"`) of a category's products, or of all others'."""
+
+    category: Category | None = None
+    rate: Annotated[str, Meta(pattern=r"^\d(\.\d{1,6})?$")]
+    valid_from: Time | None = None
+    valid_until: Time | None = None
+
+
+class TaxRatesChanged(Data, frozen=True, kw_only=True):
+    """All rates of a country, as they are from now on."""
+
+    country: Country
+    rates: Annotated[list[TaxRate], Meta(max_length=500)]
+
+
+class ShippingRate(Data, frozen=True, kw_only=True):
+    """What a way of shipping costs; nothing from goods of `free_from` on."""
+
+    method: Name
+    amount: Money
+    currency: Currency
+    free_from: Money | None = None
+
+
+class ShippingRatesChanged(Data, frozen=True, kw_only=True):
+    """All rates of a country, or of those without any (`*`), as they are from now on."""
+
+    country: Country
+    rates: Annotated[list[ShippingRate], Meta(max_length=500)]
+
+
 class ProductReviewed(Data, frozen=True, kw_only=True):
     product_id: Id
     review_id: Id | None = None
@@ -439,6 +557,12 @@ VOCABULARY: Mapping[str, Kind] = {
         *(CouponEntered, CouponApplied, CouponDenied, CouponRemoved),
     ),
     **_kinds(
+        "carts",
+        ("cart_id",),
+        *(CartOpened, CartRepriced, CartAbandoned, CartRevived, CartMerged, CartCheckedOut),
+        ours=True,
+    ),
+    **_kinds(
         "orders",
         ("order_id", "checkout_id"),
         *(CheckoutStarted, CheckoutStepViewed, CheckoutStepCompleted, PaymentInfoEntered),
@@ -456,6 +580,13 @@ VOCABULARY: Mapping[str, Kind] = {
         *(StockReceived, StockAdjusted, StockReserved, StockReleased, StockShipped),
     ),
     **_kinds("catalog", ("product_id",), StockThresholdChanged, LowStockReached, ours=True),
+    **_kinds(
+        "catalog",
+        ("coupon_id",),
+        *(CouponIssued, CouponChanged, CouponDisabled, CouponRedeemed, CouponReleased),
+        ours=True,
+    ),
+    **_kinds("catalog", ("country",), TaxRatesChanged, ShippingRatesChanged, ours=True),
     **_kinds("days", ("date",), DayClosed, DayCorrected, ours=True),
 }
 
