@@ -7,6 +7,7 @@ from typing import Any
 from app.domain.aggregate import Aggregate
 from app.domain.cart import CART
 from app.domain.coupon import COUPON
+from app.domain.order import ORDER
 from app.domain.product import PRODUCT
 from app.domain.shipping import SHIPPING_RATES
 from app.domain.stock import STOCK
@@ -19,6 +20,7 @@ AGGREGATES: Sequence[Aggregate[Any]] = (
     TAX_RATES,
     SHIPPING_RATES,
     CART,
+    ORDER,
     STOCK,
 )
 
