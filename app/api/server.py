@@ -15,7 +15,20 @@ from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
 from app import logs
-from app.api import forecasts, ingest, live, page, problems, products, quarantine, sales, status
+from app.api import (
+    carts,
+    coupons,
+    forecasts,
+    ingest,
+    live,
+    page,
+    problems,
+    products,
+    quarantine,
+    rates,
+    sales,
+    status,
+)
 from app.api.access import Tokens
 from app.api.completeness import Figures
 from app.api.counted import Counted
@@ -98,6 +111,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     for part in (ingest, quarantine, sales, forecasts, live, status, page, products):
+        app.include_router(part.router)
+    for part in (coupons, rates, carts):
         app.include_router(part.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])
