@@ -585,18 +585,6 @@ class ProductReviewed(Data, frozen=True, kw_only=True):
 Role = Literal["customer", "staff", "admin"]
 
 
-class Address(Data, frozen=True, kw_only=True):
-    """Where something is sent, as it is written on the parcel. Personal, all but its country."""
-
-    name: Name | None = None
-    lines: Annotated[list[Name], Meta(min_length=1, max_length=5)]
-    postal_code: Annotated[str, Meta(max_length=32)] | None = None
-    city: Name
-    region: Name | None = None
-    country: Country
-    phone: Annotated[str, Meta(max_length=64)] | None = None
-
-
 class AccountRegistered(Data, frozen=True, kw_only=True):
     """Somebody has an account: they are the person `user_id` from now on."""
 
@@ -759,6 +747,7 @@ VOCABULARY: Mapping[str, Kind] = {
         *(AddressAdded, AddressChanged, AddressRemoved, DefaultAddressChanged),
         ours=True,
     ),
+    **_kinds(
         "catalog",
         ("coupon_id",),
         *(CouponIssued, CouponChanged, CouponDisabled, CouponRedeemed, CouponReleased),

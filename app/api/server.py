@@ -18,6 +18,8 @@ from app import logs
 from app.api import (
     access,
     auth,
+    carts,
+    coupons,
     forecasts,
     ingest,
     live,
@@ -25,6 +27,7 @@ from app.api import (
     problems,
     products,
     quarantine,
+    rates,
     sales,
     status,
     users,
@@ -125,6 +128,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     for part in (ingest, quarantine, sales, forecasts, live, status, page, products, auth, users):
+        app.include_router(part.router)
+    for part in (coupons, rates, carts):
         app.include_router(part.router)
 
     @app.get(
