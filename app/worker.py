@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from app import logs, metrics
+from app.commands.execute import keep_forgetting
 from app.observed import Observed
 from app.settings import Settings
 from app.subscriptions import steps_of
@@ -171,7 +172,7 @@ class GroupWorker(faust.Worker):
 
     def _beside(self) -> list[Coroutine[Any, Any, None]]:
         """What one worker of all those of a group does beside: closing days, emptying the outbox,
-        checking samples. None ever fails."""
+        forgetting old answers, checking samples. None ever fails."""
         if self.group != CLOSING_GROUP:
             return []
         settings, servers = self.settings, self.settings.servers
@@ -185,6 +186,7 @@ class GroupWorker(faust.Worker):
         return [
             Closer(alone, rules, settings.partitions, told).run(),
             Relay(alone, servers.kafka, settings.partitions, settings.prefix).run(),
+            keep_forgetting(alone),
             *self._sampling(),
         ]
 
