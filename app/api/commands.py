@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
-import asyncpg
 from fastapi import Header, Request, Response
 
 from app.api.access import Actor
@@ -14,6 +13,7 @@ from app.commands.execute import Answer, Call, Commands, Done, digest_of
 from app.commands.work import Work
 from app.domain.refusal import Conflict, Forbidden, Invalid, Refusal, Stale, Unknown
 from app.vault import Erased
+from projections.postgres import AWAY
 
 IdempotencyKey = Annotated[
     str | None,
@@ -57,13 +57,13 @@ async def carried_out(
         raise refused(refusal) from None
     except Erased as erased:
         raise Problem(409, "erased", str(erased)) from None
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as e:
+    except AWAY as error:
         raise Problem(
             503,
             "postgres_unavailable",
             "whether it was done is not known: send it again, under the same Idempotency-Key",
             headers=RETRY,
-        ) from e
+        ) from error
     return response(done)
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from app.api.problems import Problem
 from app.subscriptions import topics_of
+from projections.postgres import AWAY
 from projections.read_model import Transaction, one_generation
 from streams.log import Position
 from streams.topics import TOPICS, partitions_of
@@ -51,25 +52,20 @@ class Figures:
         self, group: str, min_position: Sequence[str] = (), wait: float = 2.0
     ) -> AsyncIterator[tuple[Transaction, CompleteTo]]:
         """One snapshot: a transaction to query in, and what it is complete to. Raises Problem."""
-        if min_position:
-            wanted = parse_positions(group, min_position, self._partitions)
-            await self._until(group, wanted, wait)
+        wanted = parse_positions(group, min_position, self._partitions)
         try:
+            if wanted:
+                await self._until(group, wanted, wait)
             async with (
                 self._pool.acquire(timeout=5) as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 await one_generation(connection)
                 yield connection, await _complete_to(connection, group)
-        except (
-            OSError,
-            TimeoutError,
-            asyncpg.InterfaceError,
-            asyncpg.PostgresConnectionError,
-        ) as e:
+        except AWAY as error:
             raise Problem(
                 503, "postgres_unavailable", "the figures cannot be read now", headers=RETRY
-            ) from e
+            ) from error
 
     async def _until(self, group: str, wanted: Mapping[tuple[str, int], int], wait: float) -> None:
         if await self._reached(group, wanted):
