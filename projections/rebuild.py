@@ -244,9 +244,11 @@ _PROGRESS = """
         AND progress.topic = new.topic AND progress.partition = new.partition
 """
 _NO_LONGER_REFUSED = """
-    DELETE FROM "{live}".quarantine WHERE group_name = $1
-        AND (topic, partition, record_offset) NOT IN (
-            SELECT topic, partition, record_offset FROM "{new}".quarantine WHERE group_name = $1
+    DELETE FROM "{live}".quarantine AS kept WHERE group_name = $1
+        AND NOT EXISTS (
+            SELECT FROM "{new}".quarantine AS new WHERE new.group_name = $1
+                AND (new.topic, new.partition, new.record_offset)
+                    = (kept.topic, kept.partition, kept.record_offset)
         )
 """
 _REFUSED = """
