@@ -252,6 +252,11 @@ _NO_LONGER_REFUSED = """
         )
 """
 _REFUSED = """
-    INSERT INTO "{live}".quarantine
-    SELECT * FROM "{new}".quarantine WHERE group_name = $1 ON CONFLICT DO NOTHING
+    INSERT INTO "{live}".quarantine AS kept
+    SELECT * FROM "{new}".quarantine WHERE group_name = $1
+    ON CONFLICT (group_name, topic, partition, record_offset) DO UPDATE SET
+        event_id = excluded.event_id, field = excluded.field, reason = excluded.reason,
+        key = excluded.key, value = excluded.value, recorded_at = excluded.recorded_at,
+        shop = excluded.shop
+    WHERE (kept.reason, kept.value) IS DISTINCT FROM (excluded.reason, excluded.value)
 """
