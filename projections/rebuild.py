@@ -244,12 +244,19 @@ _PROGRESS = """
         AND progress.topic = new.topic AND progress.partition = new.partition
 """
 _NO_LONGER_REFUSED = """
-    DELETE FROM "{live}".quarantine WHERE group_name = $1
-        AND (topic, partition, record_offset) NOT IN (
-            SELECT topic, partition, record_offset FROM "{new}".quarantine WHERE group_name = $1
+    DELETE FROM "{live}".quarantine AS kept WHERE group_name = $1
+        AND NOT EXISTS (
+            SELECT FROM "{new}".quarantine AS new WHERE new.group_name = $1
+                AND (new.topic, new.partition, new.record_offset)
+                    = (kept.topic, kept.partition, kept.record_offset)
         )
 """
 _REFUSED = """
-    INSERT INTO "{live}".quarantine
-    SELECT * FROM "{new}".quarantine WHERE group_name = $1 ON CONFLICT DO NOTHING
+    INSERT INTO "{live}".quarantine AS kept
+    SELECT * FROM "{new}".quarantine WHERE group_name = $1
+    ON CONFLICT (group_name, topic, partition, record_offset) DO UPDATE SET
+        event_id = excluded.event_id, field = excluded.field, reason = excluded.reason,
+        key = excluded.key, value = excluded.value, recorded_at = excluded.recorded_at,
+        shop = excluded.shop
+    WHERE (kept.reason, kept.value) IS DISTINCT FROM (excluded.reason, excluded.value)
 """

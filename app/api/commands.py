@@ -15,6 +15,7 @@ from app.commands.work import Work
 from app.domain.refusal import Conflict, Forbidden, Invalid, Refusal, Stale, Unknown
 from app.tokens import Tokens
 from app.vault import Erased
+from projections.postgres import AWAY
 
 IdempotencyKey = Annotated[
     str | None,
@@ -32,15 +33,6 @@ _STATUS: dict[type[Refusal], int] = {
     Stale: 412,
 }
 
-_UNKNOWN = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # it is shut down, or starts
-    asyncpg.InsufficientResourcesError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-)
 _PASSING = {"busy", "in_flight"}  # conflicts with what is under way, not with what is there
 _SOON = {"Retry-After": "1"}
 
@@ -87,7 +79,7 @@ async def carried_out(
         raise refused(refusal) from None
     except Erased as erased:
         raise Problem(409, "erased", str(erased)) from None
-    except _UNKNOWN as error:
+    except (*AWAY, asyncpg.IdleInTransactionSessionTimeoutError) as error:
         raise Problem(
             503,
             "postgres_unavailable",
