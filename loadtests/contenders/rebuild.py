@@ -1,25 +1,26 @@
-"""`tillstream rebuild all`, from making the tables to dropping the old ones, in one process."""
+"""`tillstream rebuild all`, from making the tables to dropping the old ones."""
 
 import asyncio
 import logging
+import os
 from zoneinfo import ZoneInfo
 
 import structlog
 import uvloop
 
 from app.subscriptions import steps_of
-from app.worker import tune
 from loadtests.contenders.job import Job, Progress, told
 from projections.clock import ShopClock
 from projections.rebuild import rebuild
 from projections.refold import Group, Source
+from streams.interpreter import tune
 
 
 async def run(job: Job) -> None:
     progress = Progress(job)
     group = Group(job.postgres, job.schema, job.group, steps_of(job.group))
     clock = ShopClock(ZoneInfo("UTC"))
-    source = Source(job.kafka, job.prefix, 100_000, job.commit_records, clock)
+    source = Source(job.kafka, job.prefix, 100_000, job.commit_records, clock, os.cpu_count() or 1)
     progress.assigned()
     await rebuild(group, source)
     progress.committed(job.records)
