@@ -69,8 +69,9 @@ async def carried_out(
 
 def refused(refusal: Refusal) -> Problem:
     """A refusal as an answer."""
-    errors = [{"field": refusal.field, "reason": refusal.reason}] if refusal.field else []
-    return Problem(_STATUS[type(refusal)], refusal.code, str(refusal), errors)
+    errors = [{"field": one.field, "reason": one.reason} for one in refusal.all if one.field]
+    detail = "; ".join(map(str, refusal.all))
+    return Problem(_STATUS[type(refusal)], refusal.code, detail, errors)
 
 
 def response(done: Done) -> Response:
