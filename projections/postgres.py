@@ -8,6 +8,14 @@ import asyncpg
 
 MIGRATING = 7_118_290_355  # any number, the same in every process that migrates
 
+AWAY = (
+    *(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
+    asyncpg.InsufficientResourcesError,
+)
+"""What says that Postgres does not answer now, and may soon: it is cut off, starts or shuts down
+(which is an operator's intervention to it), or has no room."""
+
 
 class MigrationChanged(Exception):
     """A migration was edited after it had been applied here."""

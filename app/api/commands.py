@@ -13,7 +13,9 @@ from app.api.problems import Problem
 from app.commands.execute import Answer, Call, Commands, Done, digest_of
 from app.commands.work import Work
 from app.domain.refusal import Conflict, Forbidden, Invalid, Refusal, Stale, Unknown
+from app.tokens import Tokens
 from app.vault import Erased
+from projections.postgres import AWAY
 
 IdempotencyKey = Annotated[
     str | None,
@@ -31,15 +33,6 @@ _STATUS: dict[type[Refusal], int] = {
     Stale: 412,
 }
 
-_UNKNOWN = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # it is shut down, or starts
-    asyncpg.InsufficientResourcesError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-)
 _PASSING = {"busy", "in_flight"}  # conflicts with what is under way, not with what is there
 _SOON = {"Retry-After": "1"}
 
@@ -53,18 +46,30 @@ async def carried_out(
     key: str | None,
     if_match: str | None,
     handle: Callable[[Work, Call], Awaitable[Answer]],
+    *,
+    secret: bool = False,
 ) -> Response:
-    """Carries out a command, once under its key, and answers it. Raises Problem."""
+    """Carries out a command, once under its key, and answers it. Raises Problem.
+
+    Of a `secret` body is kept what only this shop's key can make of it: of a plain digest a
+    password could be guessed, and fast.
+    """
     commands: Commands = request.app.state.commands
     if key is not None and actor.role is Role.ANYONE:
         check_unguessable(key)
     work_id = Work.new_id()
+    tokens: Tokens = request.app.state.tokens
     target = f"{request.method} {request.url.path}?{request.url.query}".encode()
     call = Call(
         actor.shop,
         f"{actor.role}/{actor.id}",
         work_id,
-        digest_of(target, await request.body(), (if_match or "").encode()),
+        digest_of(
+            target,
+            await request.body(),
+            (if_match or "").encode(),
+            *([tokens.pepper] if secret else []),
+        ),
         key,
         version_of(if_match),
     )
@@ -74,7 +79,7 @@ async def carried_out(
         raise refused(refusal) from None
     except Erased as erased:
         raise Problem(409, "erased", str(erased)) from None
-    except _UNKNOWN as error:
+    except (*AWAY, asyncpg.IdleInTransactionSessionTimeoutError) as error:
         raise Problem(
             503,
             "postgres_unavailable",
@@ -95,9 +100,10 @@ def check_unguessable(key: str) -> None:
 
 def refused(refusal: Refusal) -> Problem:
     """A refusal as an answer."""
-    errors = [{"field": refusal.field, "reason": refusal.reason}] if refusal.field else []
+    errors = [{"field": one.field, "reason": one.reason} for one in refusal.all if one.field]
+    detail = "; ".join(map(str, refusal.all))
     headers = _SOON if refusal.code in _PASSING else None
-    return Problem(_STATUS[type(refusal)], refusal.code, str(refusal), errors, headers)
+    return Problem(_STATUS[type(refusal)], refusal.code, detail, errors, headers)
 
 
 def response(done: Done) -> Response:

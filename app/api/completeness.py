@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from app.api.problems import Problem
 from app.subscriptions import topics_of
+from projections.postgres import AWAY
 from projections.read_model import Transaction, one_generation
 from streams.log import Position
 from streams.outbox import Enqueued, relayed
@@ -129,15 +130,10 @@ def _readable() -> Iterator[None]:
     """Raises Problem where Postgres does not answer."""
     try:
         yield
-    except (
-        OSError,
-        TimeoutError,
-        asyncpg.InterfaceError,
-        asyncpg.PostgresConnectionError,
-    ) as e:
+    except AWAY as error:
         raise Problem(
             503, "postgres_unavailable", "the figures cannot be read now", headers=RETRY
-        ) from e
+        ) from error
 
 
 RETRY = {"Retry-After": "2"}

@@ -23,6 +23,7 @@ from loadtests.chaos.served import Difference
 from loadtests.chaos.site import servers_in
 
 _SHOWN = 20
+_FILE_WIDTH = 120
 _PLANTED_EVENTS = 1_500
 _PLANTED_PATIENCE = 20.0
 
@@ -52,7 +53,7 @@ async def chaos(
             rounds += await refused(stack, number, losses, _teller(talk))
             if json:  # after each seed: a long run may be cut short
                 json.write_bytes(msgspec.json.format(msgspec.json.encode(as_json(rounds))) + b"\n")
-    Console().print(table(rounds))
+    _wide().print(table(rounds))
     return all(one.good for one in rounds)
 
 
@@ -87,7 +88,7 @@ async def planted(home: Path, talk: Console, seed: int, bugs: str, json: Path | 
             found.append(_caught(name, rounds, differences))
             mark = "[green]caught[/]" if found[-1].caught else "[red]NOT caught[/]"
             talk.print(f"{mark} {name}: {found[-1].evidence}", soft_wrap=True)
-    Console().print(_bug_table(found))
+    _wide().print(_bug_table(found))
     if json:
         rows = {"planted": [one._asdict() for one in found], "machine": machine()}
         json.write_bytes(msgspec.json.format(msgspec.json.encode(rows)) + b"\n")
@@ -123,7 +124,7 @@ async def endurance(
         shown = Table(*measured.columns, title=measured.title)
         for row in measured.rows:
             shown.add_row(*row)
-        Console().print(shown)
+        _wide().print(shown)
     return True
 
 
@@ -135,6 +136,11 @@ def _bug_table(found: Sequence[Caught]) -> Table:
         counts = (f"{count:,}" for count in (one.lost, one.doubled, one.different))
         shown.add_row(one.bug, one.fault, "yes" if one.caught else "NO", *counts)
     return shown
+
+
+def _wide() -> Console:
+    """Where tables go: into a file they are as wide as they need."""
+    return Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
 
 
 def _teller(talk: Console) -> Any:
