@@ -1,10 +1,7 @@
 """Accounts over HTTP, on the real servers."""
 
-import asyncio
-
-from tests.e2e.people import PASSWORD, log_in, registered, somebody
+from tests.e2e.people import registered
 from tests.e2e.service import Service
-from tests.e2e.test_commands import bearer
 
 
 async def test_somebody_registers_logs_in_and_sees_themselves(service: Service) -> None:
