@@ -6,7 +6,7 @@ or in its first frame; never in the URL, which is in everyone's logs. A later to
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,11 +94,18 @@ class Admission:
         self._changed.set()
         return True
 
-    async def ended(self) -> None:
+    def while_let_in(self, work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        """What a feed does until it ends by itself, or is to end."""
+        if self._actor is not None and self._actor.role is Role.ANYONE:
+            return work  # of thousands of these none is ever looked at again
+        return _either(work, self._ended())
+
+    async def _ended(self) -> None:
         """Returns once whoever was let in is to listen no more, or nobody has said who they are."""
         begun = datetime.now(UTC)
         while True:
-            if (wait := await self._left(begun)) <= 0:
+            wait = await self._left(begun)
+            if wait is not None and wait <= 0:
                 self.over = True
                 return
             self._changed.clear()
@@ -107,14 +114,14 @@ class Admission:
             except TimeoutError:
                 continue
 
-    async def _left(self, begun: datetime) -> float:
-        """Seconds until it is looked at again; none where it is over."""
+    async def _left(self, begun: datetime) -> float | None:
+        """Seconds until it is looked at again, zero where it is over; None for a key's feed."""
         now = datetime.now(UTC)
         actor = self._actor
         if actor is None:
             return _FIRST_SECONDS - (now - begun).total_seconds()
         if actor.expires is None:
-            return _LOOK_SECONDS
+            return None
         try:
             if not await holds(self._connection, actor):
                 return 0
@@ -123,7 +130,7 @@ class Admission:
         return min(_LOOK_SECONDS, (actor.expires - now).total_seconds())
 
 
-async def either(*works: Awaitable[Any]) -> None:
+async def _either(*works: Awaitable[Any]) -> None:
     """Until the first of them is done; what it raises is raised."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:

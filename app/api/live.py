@@ -31,7 +31,7 @@ from starlette.types import Send as SendEvent
 
 from app.api import access
 from app.api.access import Actor
-from app.api.admission import LISTENERS, Admission, either, subprotocol_of
+from app.api.admission import LISTENERS, Admission, subprotocol_of
 from app.api.problems import Problem
 from app.live.client import Client, Ended, attend
 from app.live.hub import Hub
@@ -78,8 +78,8 @@ async def live(socket: WebSocket, actor: Annotated[Actor | None, Depends(LISTENE
 
     client = Client(send)
     admission = Admission(socket, actor)
-    listening = either(_listen(socket, client, admission), admission.ended())
-    ended = await attend(hub, client, listening)
+    listening = _listen(socket, client, admission)
+    ended = await attend(hub, client, admission.while_let_in(listening))
     if admission.over:
         await _close(socket, 1008, "this token is not valid here, or no more")
     elif ended is Ended.SLOW:
@@ -162,7 +162,7 @@ class LiveEvents(EventSourceResponse):
         await write(format_sse_event(retry=_RECONNECT_MILLISECONDS))
         client = Client(lambda message: write(event_bytes(message)))
         client.subscribe(self._subscription, self._since)
-        ended = await attend(self._hub, client, either(gone(), self._admission.ended()))
+        ended = await attend(self._hub, client, self._admission.while_let_in(gone()))
         if ended is Ended.SLOW:
             logger.warning("a client took no event for five seconds and is let go")
         with suppress(TimeoutError):
