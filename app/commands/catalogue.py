@@ -7,7 +7,7 @@ from app.commands.work import Work
 from app.domain import stock
 from app.domain.product import PRODUCT, list_product
 from app.domain.refusal import Conflict
-from app.domain.stock import STOCK, Stock
+from app.domain.stock import STOCK
 from streams.events import ProductListed
 
 
@@ -20,8 +20,7 @@ async def create_product(work: Work, listed: ProductListed, opening: Mapping[str
         raise Conflict("exists", f"{taken!r} is a variant of another product", "variants")
     work.tell(*list_product(None, listed))
     for variant in variants:
-        empty = Stock(listed.product_id, variant)
-        work.tell(*stock.receive(empty, opening.get(variant, 0), "opening stock"))
+        work.tell(*stock.open_with(listed.product_id, variant, opening.get(variant, 0)))
     return Answer(
         shown(work.state(PRODUCT, listed.product_id)),
         201,

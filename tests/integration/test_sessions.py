@@ -1,4 +1,4 @@
-"""Sessions, and how log-ins are counted, on the real Postgres, as several API processes share it."""
+"""Sessions, and how log-ins are counted, as several API processes share them, on Postgres."""
 
 import asyncio
 from collections.abc import AsyncIterator
