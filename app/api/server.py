@@ -15,7 +15,18 @@ from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
 from app import logs
-from app.api import forecasts, ingest, live, page, problems, products, quarantine, sales, status
+from app.api import (
+    forecasts,
+    ingest,
+    live,
+    orders,
+    page,
+    problems,
+    products,
+    quarantine,
+    sales,
+    status,
+)
 from app.api.access import Tokens
 from app.api.completeness import Figures
 from app.api.counted import Counted
@@ -99,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for part in (ingest, quarantine, sales, forecasts, live, status, page, products):
         app.include_router(part.router)
+    app.include_router(orders.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])
     async def schemas_list() -> dict[str, Any]:
