@@ -13,6 +13,7 @@ from app.api.problems import Problem
 from app.commands.execute import Answer, Call, Commands, Done, digest_of
 from app.commands.work import Work
 from app.domain.refusal import Conflict, Forbidden, Invalid, Refusal, Stale, Unknown
+from app.tokens import Tokens
 from app.vault import Erased
 
 IdempotencyKey = Annotated[
@@ -38,16 +39,28 @@ async def carried_out(
     key: str | None,
     if_match: str | None,
     handle: Callable[[Work, Call], Awaitable[Answer]],
+    *,
+    secret: bool = False,
 ) -> Response:
-    """Carries out a command, once under its key, and answers it. Raises Problem."""
+    """Carries out a command, once under its key, and answers it. Raises Problem.
+
+    Of a `secret` body is kept what only this shop's key can make of it: of a plain digest a
+    password could be guessed, and fast.
+    """
     commands: Commands = request.app.state.commands
     work_id = Work.new_id()
+    tokens: Tokens = request.app.state.tokens
     target = f"{request.method} {request.url.path}".encode()
     call = Call(
         actor.shop,
         actor.id,
         work_id,
-        digest_of(target, await request.body(), (if_match or "").encode()),
+        digest_of(
+            target,
+            await request.body(),
+            (if_match or "").encode(),
+            *([tokens.pepper] if secret else []),
+        ),
         key,
         version_of(if_match),
     )
