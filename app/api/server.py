@@ -24,6 +24,7 @@ from app.api import (
     forecasts,
     ingest,
     live,
+    orders,
     page,
     problems,
     products,
@@ -45,7 +46,7 @@ from app.live.hub import Hub
 from app.login import LogIns, limits
 from app.own_key import own_key
 from app.passwords import Passwords
-from app.people import People
+from app.queries.accounts import People
 from app.sessions import Sessions
 from app.settings import Settings
 from app.tokens import Tokens
@@ -136,7 +137,7 @@ def create_app(settings: Settings) -> FastAPI:
         *(ingest, quarantine, sales, forecasts, live, status, page, documentation),
         *(auth, users),
         products,
-        *(coupons, rates, carts),
+        *(coupons, rates, carts, orders),
     ):
         app.include_router(part.router)
 

@@ -198,14 +198,19 @@ def _quietly() -> None:
 
 @cli.command()
 def upgrade() -> None:
-    """Bring the tables of an earlier version to this one's. Exits with 1 if read models are to be
-    rebuilt before their workers can go on."""
+    """Bring the tables and topics of an earlier version to this one's. Exits with 1 if read models
+    are to be rebuilt before their workers can go on."""
     from projections.postgres import migrate
+    from streams.topics import create_topics
 
     settings = Settings()
 
     async def run() -> tuple[list[str], list[str]]:
-        applied = await migrate(settings.servers.postgres, settings.schema_name)
+        servers = settings.servers
+        applied = await migrate(servers.postgres, settings.schema_name)
+        await create_topics(
+            servers.kafka, settings.partitions, settings.prefix, settings.replication
+        )
         return applied, [r for group in groups_of(settings, []) for r in await _stale(group)]
 
     applied, stale = asyncio.run(run())
