@@ -99,8 +99,17 @@ class Allow:
         return actor
 
 
+class Public(Allow):
+    """For anyone, whatever they show of themselves."""
+
+    async def __call__(self) -> Actor:  # type: ignore[override]
+        return Actor(Role.ANYONE, "", "")
+
+
 ANYONE = Allow(*Role)
 STAFF = Allow(Role.STAFF, Role.ADMIN)
 ADMIN = Allow(Role.ADMIN)
 CUSTOMER = Allow(Role.CUSTOMER, Role.STAFF, Role.ADMIN)
 SHOPPER = Allow(Role.GUEST, Role.CUSTOMER, Role.STAFF, Role.ADMIN)
+SIGNED = Public()
+"""For whoever signs what they send: the route holds the signature against its secret."""

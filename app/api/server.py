@@ -15,7 +15,18 @@ from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
 from app import logs
-from app.api import forecasts, ingest, live, page, problems, products, quarantine, sales, status
+from app.api import (
+    forecasts,
+    ingest,
+    live,
+    page,
+    payments,
+    problems,
+    products,
+    quarantine,
+    sales,
+    status,
+)
 from app.api.access import Tokens
 from app.api.completeness import Figures
 from app.api.counted import Counted
@@ -26,6 +37,7 @@ from app.commands.execute import Commands
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
 from app.own_key import own_key
+from app.payments.opened import provider_of
 from app.settings import Settings
 from app.vault import Vault
 from projections.clock import ShopClock
@@ -64,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         )
         command_pool = await connect(servers.postgres, settings.schema_name, size=10, name=name)
         app.state.commands = Commands(command_pool, vault)
+        app.state.provider = provider_of(settings)
         app.state.tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
         app.state.quarantine = quarantine.Quarantine(pool, app.state.intake, vault)
         app.state.figures = Figures(pool, settings.partitions)
@@ -84,6 +97,8 @@ def create_app(settings: Settings) -> FastAPI:
             await app.state.watch.close()
             await log.stop()
             await app.state.learner.close()
+            if app.state.provider:
+                await app.state.provider.close()
             await redis.aclose()
             await asyncio.wait_for(asyncio.gather(pool.close(), command_pool.close()), 5)
 
@@ -105,6 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
         """The JSON Schema of every event's `data`, by type. `x-personal` fields are encrypted."""
         return schemas()
 
+    app.include_router(payments.router)
     describe_write_key(app)
     return app
 
