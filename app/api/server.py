@@ -19,6 +19,7 @@ from app.api import (
     forecasts,
     ingest,
     live,
+    orders,
     page,
     payments,
     problems,
@@ -114,6 +115,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for part in (ingest, quarantine, sales, forecasts, live, status, page, products):
         app.include_router(part.router)
+    app.include_router(orders.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])
     async def schemas_list() -> dict[str, Any]:

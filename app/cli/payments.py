@@ -135,6 +135,7 @@ async def _intent_of(client: "StripeClient", order: str) -> "PaymentIntent | Non
     """The latest intent of an order that can be paid."""
     listed = await client.v1.payment_intents.list_async({"limit": 100})
     async for intent in listed.auto_paging_iter():
-        if intent.to_dict()["metadata"].get("order_id") == order and intent.status.startswith("requires"):
+        told = intent.to_dict()
+        if told["metadata"].get("order_id") == order and intent.status.startswith("requires"):
             return intent
     return None
