@@ -15,7 +15,7 @@ from app.api.completeness import RETRY
 from app.api.limits import header, read_body
 from app.api.orders import OrderId, party_of
 from app.api.problems import Problem
-from app.commands import payments
+from app.commands import ordering, payments
 from app.commands.execute import Answer, Call
 from app.commands.work import Work
 from app.domain.order import Order
@@ -63,6 +63,26 @@ async def orders_payment_start(
     intent = await _intent(_flow(request), actor.shop, found[-1]) if found else None
     reached("intent_made")
     return await carried_out(request, actor, idempotency_key, if_match, start)
+
+
+@router.post("/v1/orders/{order_id}/refunds/{refund_id}/retry", operation_id="orders_refund_retry")
+async def orders_refund_retry(
+    request: Request,
+    order_id: OrderId,
+    refund_id: OrderId,
+    actor: Annotated[Actor, Depends(access.STAFF)],
+    idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+) -> Response:
+    """Makes a refund once more that has failed: the bank would not have it, or Stripe not make it.
+    Why stands in the order."""
+    return await carried_out(
+        request,
+        actor,
+        idempotency_key,
+        if_match,
+        lambda work, call: ordering.retry_refund(work, call, party_of(actor), order_id, refund_id),
+    )
 
 
 async def _intent(flow: Flow, shop: str, order: Order) -> Intent:

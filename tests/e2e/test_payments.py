@@ -1,7 +1,10 @@
 """Paying for orders over HTTP, with Stripe's own package, at the stand-in."""
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -9,9 +12,14 @@ import pytest
 
 from app.api.access import Role
 from app.payments import WEBHOOK
+from app.payments.opened import opened
+from app.payments.settling import Settler
+from app.payments.told import Asked
 from app.settings import Servers, Settings
 from app.stack.stripe.deliveries import signature
 from app.stack.stripe.server import PUBLISHABLE_KEY
+from projections.postgres import connect_alone
+from streams.money import Money, parse
 from tests.conftest import settings_for
 from tests.e2e.service import Service, answers, free_port, run_cli, running
 from tests.e2e.test_commands import bearer
@@ -416,8 +424,6 @@ async def tell(till: Till, body: bytes, signed: str | None) -> httpx2.Response:
 
 
 def now() -> int:
-    import time
-
     return int(time.time())
 
 
@@ -438,8 +444,6 @@ def now() -> int:
 async def test_what_stripe_has_not_signed_changes_nothing(
     till: Till, tag: str, sign: Callable[[str], str | None]
 ) -> None:
-    import json
-
     await till.listed(tag)
     order_id = await till.ordered(tag)
     body = json.dumps(event(order_id))
@@ -450,8 +454,6 @@ async def test_what_stripe_has_not_signed_changes_nothing(
 
 
 async def test_what_is_signed_is_held_against_the_order(till: Till, tag: str) -> None:
-    import json
-
     await till.listed(tag)
     order_id = await till.ordered(tag)
     for wrong in (event(order_id, 1979), event(order_id, currency="usd")):
@@ -503,6 +505,54 @@ async def test_killed_between_stripe_and_the_order_it_is_the_same_payment(
     payment = await till.started(tag, order_id)
     of_it = [intent for intent in await intents(till) if intent["metadata"] == payment_of(order_id)]
     assert [intent["id"] for intent in of_it] == [payment["payment_id"]]
+
+
+async def test_an_answer_of_stripes_that_is_lost_is_asked_for_again(till: Till, tag: str) -> None:
+    await till.listed(tag)
+    order_id = await till.ordered(tag)
+    # Stripe's package sends it twice by itself.
+    await till.bank.mischief(lost_answers=2)
+    answer = await till.post(f"/v1/orders/{order_id}/payment", till.shopper(tag))
+    assert (answer.status_code, answer.json()["code"]) == (503, "provider_unavailable")
+    payment = await till.started(tag, order_id)
+    of_it = [intent for intent in await intents(till) if intent["metadata"] == payment_of(order_id)]
+    assert [intent["id"] for intent in of_it] == [payment["payment_id"]]
+
+
+async def test_a_refund_whose_key_stripe_forgot_is_not_made_twice(till: Till, tag: str) -> None:
+    await till.listed(tag)
+    order_id = await till.paid(tag)
+    intent_id = (await till.order(order_id))["payment"]["intent_id"]
+    asked = Asked("main", order_id, "r-1", 1, intent_id, Money(parse("5")), "EUR")
+    async with opened(till.service.settings) as flow:
+        first = await flow.provider.refund(asked)
+        till.bank.stand_in.store.forget_answers(time.time() + 1)
+        assert (await flow.provider.refund(asked)).id == first.id
+        assert (await flow.provider.refund(asked._replace(tries=2))).id != first.id
+
+
+async def test_one_process_asks_for_what_webhooks_have_not_told(till: Till, tag: str) -> None:
+    await till.listed(tag)
+    order_id = await till.ordered(tag)
+    payment = await till.started(tag, order_id)
+    await till.delivered()
+    try:
+        await till.bank.mischief(lose=True)
+        await till.confirmed(payment)
+        await till.delivered()
+    finally:
+        await till.bank.mischief()
+    settings = till.service.settings
+    connect = partial(connect_alone, settings.servers.postgres, settings.schema_name)
+    settler = Settler(connect, partial(opened, settings), heard_seconds=0)
+    connection = await connect()
+    try:
+        async with opened(settings) as flow:
+            await settler.once(connection, flow)
+    finally:
+        await connection.close()
+    order = await till.order(order_id)
+    assert (order["status"], order["payment"]["status"]) == ("completed", "paid")
 
 
 def payment_of(order_id: str) -> dict[str, str]:
