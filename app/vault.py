@@ -29,8 +29,8 @@ class Vault:
         self._cached: OrderedDict[tuple[str, str], AESSIV] = OrderedDict()
 
     async def seal(self, shop: str, person: str, event_id: str, fields: Mapping[str, Any]) -> str:
-        """Fields, of any JSON, as base64 of their encrypted form, bound to the event.
-        Raises Erased, OSError."""
+        """Fields of any JSON, as base64, encrypted and bound to the event. Raises Erased,
+        OSError."""
         cipher = await self._cipher(shop, person)
         sealed = cipher.encrypt(msgspec.json.encode(fields), [event_id.encode()])
         return base64.b64encode(sealed).decode()

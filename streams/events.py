@@ -7,7 +7,7 @@ the log: intake moves those named in `PERSONAL` into `sealed`, encrypted with th
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -580,6 +580,68 @@ class ProductReviewed(Data, frozen=True, kw_only=True):
     rating: Stars
 
 
+# Accounts: keyed by person. A password, and what is made of one, is in none of them.
+
+Role = Literal["customer", "staff", "admin"]
+
+
+class AccountRegistered(Data, frozen=True, kw_only=True):
+    """Somebody has an account: they are the person `user_id` from now on."""
+
+    user_id: Id
+    role: Role = "customer"
+    country: Country | None = None
+    email: Annotated[str, Meta(max_length=254)] | None = None
+    name: Name | None = None
+    phone: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class ProfileChanged(Data, frozen=True, kw_only=True):
+    """The whole profile as it is now."""
+
+    user_id: Id
+    country: Country | None = None
+    name: Name | None = None
+    phone: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class AddressAdded(Data, frozen=True, kw_only=True):
+    user_id: Id
+    address_id: Id
+    address: Address | None = None
+
+
+class AddressChanged(AddressAdded, frozen=True, kw_only=True):
+    pass
+
+
+class AddressRemoved(Data, frozen=True, kw_only=True):
+    user_id: Id
+    address_id: Id
+
+
+class DefaultAddressChanged(Data, frozen=True, kw_only=True):
+    """Which address is taken where none is named; none where there is no address left."""
+
+    user_id: Id
+    address_id: Id | None = None
+
+
+class RoleChanged(Data, frozen=True, kw_only=True):
+    user_id: Id
+    role: Role
+
+
+class PasswordChanged(Data, frozen=True, kw_only=True):
+    """That it was changed, and nothing of it."""
+
+    user_id: Id
+
+
+class AccountClosed(Data, frozen=True, kw_only=True):
+    user_id: Id
+
+
 # The shop's days, as Tillstream itself closes them: keyed by the shop's day.
 
 
@@ -679,6 +741,13 @@ VOCABULARY: Mapping[str, Kind] = {
     ),
     **_kinds("catalog", ("product_id",), StockThresholdChanged, LowStockReached, ours=True),
     **_kinds(
+        "customers",
+        ("user_id",),
+        *(AccountRegistered, ProfileChanged, RoleChanged, PasswordChanged, AccountClosed),
+        *(AddressAdded, AddressChanged, AddressRemoved, DefaultAddressChanged),
+        ours=True,
+    ),
+    **_kinds(
         "catalog",
         ("coupon_id",),
         *(CouponIssued, CouponChanged, CouponDisabled, CouponRedeemed, CouponReleased),
@@ -696,6 +765,10 @@ PERSONAL: Mapping[str, tuple[str, ...]] = {
     "ProductShared": ("share_message", "recipient"),
     "CartShared": ("share_message", "recipient"),
     "ProductReviewed": ("review_body",),
+    "AccountRegistered": ("email", "name", "phone"),
+    "ProfileChanged": ("name", "phone"),
+    "AddressAdded": ("address",),
+    "AddressChanged": ("address",),
     "OrderPlaced": ("email", "shipping_address"),
 }
 

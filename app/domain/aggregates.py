@@ -4,6 +4,7 @@ that waits for it."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.domain.account import ACCOUNT
 from app.domain.aggregate import Aggregate
 from app.domain.cart import CART
 from app.domain.coupon import COUPON
@@ -15,6 +16,7 @@ from app.domain.tax import TAX_RATES
 from streams.events import Data
 
 AGGREGATES: Sequence[Aggregate[Any]] = (
+    ACCOUNT,
     PRODUCT,
     COUPON,
     TAX_RATES,

@@ -60,6 +60,11 @@ class Cart(Struct, frozen=True, omit_defaults=True):
     order_id: str | None = None
     merged_into: str | None = None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it changes no more."""
+        return self.status in (Status.MERGED, Status.CHECKED_OUT)
+
     def line(self, variant: str) -> CartLine | None:
         return next((line for line in self.lines if line.variant == variant), None)
 

@@ -139,6 +139,8 @@ def apply_coupon(
     _check_open(cart)
     if cart.denials >= MOST_DENIALS:
         raise Conflict("too_many", "too many coupons were tried", "coupon")
+    if not cart.lines:
+        raise Conflict("empty", "there is nothing in this cart that it could be for", "coupon")
     if denied is not None:
         raise denied
     if cart.coupon == code:
@@ -165,13 +167,11 @@ def remove_coupon(cart: Cart) -> list[Data]:
 
 
 def merge(guests: Cart, own: Cart) -> list[Data]:
-    """What was in a guest's cart is in the account's from now on, quantities added up.
+    """What was in a guest's open cart is in the account's from now on, quantities added up.
 
     It never fails, for that would keep somebody from logging in: what is too much is left out. Of
     two currencies, that of the cart which they have just filled holds.
     """
-    if _is_closed(guests) or not guests.lines:
-        return _closed_into(guests, own)
     foreign = bool(own.lines) and own.currency != guests.currency
     gone = list(own.lines) if foreign else []
     kept = {} if foreign else {line.variant: line.quantity for line in own.lines}
@@ -189,7 +189,8 @@ def merge(guests: Cart, own: Cart) -> list[Data]:
         *(_removed(own, line, line.quantity) for line in gone),
         *added,
         *coupon,
-        *_closed_into(guests, own),
+        *_revived(guests),
+        CartMerged(cart_id=guests.cart_id, into_cart_id=own.cart_id),
     ]
 
 
@@ -231,12 +232,8 @@ def _value(lines: Iterable[CartLine]) -> Money:
     return Money(min(sum(line.price * line.quantity for line in lines), LARGEST))
 
 
-def _is_closed(cart: Cart) -> bool:
-    return cart.status in (Status.MERGED, Status.CHECKED_OUT)
-
-
 def _check_open(cart: Cart) -> None:
-    if _is_closed(cart):
+    if cart.is_closed:
         became = "was ordered" if cart.status is Status.CHECKED_OUT else "is part of another one"
         raise Conflict("closed", f"this cart {became}", "cart_id")
 
@@ -259,12 +256,6 @@ def _there(cart: Cart, variant: str) -> CartLine:
 
 def _revived(cart: Cart) -> list[Data]:
     return [CartRevived(cart_id=cart.cart_id)] if cart.status is Status.ABANDONED else []
-
-
-def _closed_into(guests: Cart, own: Cart) -> list[Data]:
-    if _is_closed(guests):
-        return []
-    return [*_revived(guests), CartMerged(cart_id=guests.cart_id, into_cart_id=own.cart_id)]
 
 
 def _coupon_removed(cart: Cart) -> list[Data]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from fractions import Fraction
 from itertools import combinations
 
 from msgspec import Struct
@@ -43,6 +44,8 @@ def _holds(rate: TaxRate, now: datetime) -> bool:
 def change(country: str, rates: Sequence[TaxRate]) -> list[Data]:
     """Sets a country's rates, none of which hold for the same at the same time. Raises Invalid."""
     for rate in rates:
+        if Fraction(rate.rate) > 1:
+            raise Invalid("rate", 'expected a share of the price, such as "0.19"', "rates.rate")
         if rate.valid_from and rate.valid_until and rate.valid_from >= rate.valid_until:
             raise Invalid("no_time", "it ends before it begins", "rates.valid_until")
     for one, other in combinations(rates, 2):
