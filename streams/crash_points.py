@@ -28,6 +28,11 @@ OF_COMMANDS = {
     "command_committed": "Postgres has a command, who asked for it has no answer",
 }
 """Points of the API, not of a worker."""
+PAYMENTS = {
+    "intent_made": "Stripe has an order's payment intent, the order does not know",
+    "refund_made": "Stripe has made a refund, or refused it, its order does not know",
+}
+"""Those that only an order with a payment gets to."""
 
 
 def _nothing(_: str) -> None: ...
@@ -38,7 +43,7 @@ def armed(setting: str | None) -> Callable[[str], None]:
     if not setting:
         return _nothing
     name, _, count = setting.partition(":")
-    points = (*POINTS, *OF_COMMANDS)
+    points = (*POINTS, *OF_COMMANDS, *PAYMENTS)
     if name not in points:
         raise ValueError(f"TILLSTREAM_CRASH_AT={setting}: there are {', '.join(points)}")
     left = int(count or 1)
