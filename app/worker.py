@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from app import logs, metrics
+from app.abandonment import Abandonment
 from app.observed import Observed
 from app.settings import Settings
 from app.subscriptions import steps_of
@@ -171,7 +172,7 @@ class GroupWorker(faust.Worker):
 
     def _beside(self) -> list[Coroutine[Any, Any, None]]:
         """What one worker of all those of a group does beside: closing days, emptying the outbox,
-        checking samples. None ever fails."""
+        telling abandoned carts, checking samples. None ever fails."""
         if self.group != CLOSING_GROUP:
             return []
         settings, servers = self.settings, self.settings.servers
@@ -181,10 +182,12 @@ class GroupWorker(faust.Worker):
             grace=timedelta(seconds=settings.day_grace),
             settle=timedelta(seconds=settings.day_settle),
         )
+        pool = partial(connect, servers.postgres, settings.schema_name, size=1)
         told = partial(told_in_the_log, servers.kafka, settings.prefix)
         return [
             Closer(alone, rules, settings.partitions, told).run(),
             Relay(alone, servers.kafka, settings.partitions, settings.prefix).run(),
+            Abandonment(alone, pool, timedelta(seconds=settings.cart_silence)).run(),
             *self._sampling(),
         ]
 

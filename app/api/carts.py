@@ -212,7 +212,7 @@ async def carts_apply_coupon(
 
 
 async def _denied(request: Request, actor: Actor, cart_id: str, code: str, reason: str) -> None:
-    """Notes a coupon that was not taken, by a command of its own: the refused one changed nothing."""
+    """Notes a coupon that was not taken, by another command: the refused one changes nothing."""
     shopper = shopper_of(actor)
     await carried_out(
         request,
