@@ -1,8 +1,6 @@
 """The worker: a Faust app per group, reading its topics in chunks and keeping its read models."""
 
 import asyncio
-import gc
-import sys
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
@@ -18,6 +16,7 @@ from yarl import URL
 
 from app import logs, metrics
 from app.abandonment import Abandonment
+from app.commands.execute import LIMITS, keep_forgetting
 from app.observed import Observed
 from app.settings import Settings
 from app.subscriptions import steps_of
@@ -32,6 +31,7 @@ from projections.read_model import Step
 from projections.refold import Group, Source
 from projections.sample import Sampler
 from projections.store import GroupStore, ReadModelChanged
+from streams.interpreter import tune
 from streams.outbox import Relay
 from streams.readback import ReadBackFailed
 from streams.subscribe import GroupReader, LogChanged, Transient
@@ -172,7 +172,7 @@ class GroupWorker(faust.Worker):
 
     def _beside(self) -> list[Coroutine[Any, Any, None]]:
         """What one worker of all those of a group does beside: closing days, emptying the outbox,
-        telling abandoned carts, checking samples. None ever fails."""
+        telling abandoned carts, forgetting old answers, checking samples. None ever fails."""
         if self.group != CLOSING_GROUP:
             return []
         settings, servers = self.settings, self.settings.servers
@@ -182,12 +182,13 @@ class GroupWorker(faust.Worker):
             grace=timedelta(seconds=settings.day_grace),
             settle=timedelta(seconds=settings.day_settle),
         )
-        pool = partial(connect, servers.postgres, settings.schema_name, size=1)
+        pool = partial(connect, servers.postgres, settings.schema_name, size=1, limits=LIMITS)
         told = partial(told_in_the_log, servers.kafka, settings.prefix)
         return [
             Closer(alone, rules, settings.partitions, told).run(),
             Relay(alone, servers.kafka, settings.partitions, settings.prefix).run(),
             Abandonment(alone, pool, timedelta(seconds=settings.cart_silence)).run(),
+            keep_forgetting(alone),
             *self._sampling(),
         ]
 
@@ -222,17 +223,6 @@ class GroupWorker(faust.Worker):
                 raise
             except (KafkaError, ReadBackFailed, OSError, TimeoutError) as error:
                 logger.warning("Kafka does not say whether it is the same log", error=str(error))
-
-
-def tune() -> None:
-    """Settings of the interpreter for a process that only folds."""
-    # A batch makes a million objects that live until its commit and form no cycles: looking through
-    # them again and again would cost a third of the time.
-    gc.freeze()
-    gc.set_threshold(500_000, 20, 50)
-    sys.setswitchinterval(0.001)
-    # Also for the thread in which Faust talks to Kafka, which makes a loop of its own.
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 def run(settings: Settings, group: str) -> None:

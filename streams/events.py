@@ -7,7 +7,7 @@ the log: intake moves those named in `PERSONAL` into `sealed`, encrypted with th
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -66,9 +66,24 @@ class Product(Data, frozen=True, kw_only=True):
 
 
 class Line(Product, frozen=True, kw_only=True):
-    """A product as sold: its price of one unit is needed."""
+    """A product as sold: its price of one unit is needed; discount and tax are the whole line's."""
 
     price: Money
+    discount: Money | None = None
+    tax: Money | None = None
+    tax_rate: Name | None = None
+
+
+class Address(Data, frozen=True, kw_only=True):
+    """Where something is sent, as it is written on the parcel. Personal, all but its country."""
+
+    name: Name | None = None
+    lines: Annotated[list[Name], Meta(min_length=1, max_length=5)]
+    postal_code: Annotated[str, Meta(max_length=32)] | None = None
+    city: Name
+    region: Name | None = None
+    country: Country
+    phone: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class OrderFields(Data, frozen=True, kw_only=True):
@@ -264,6 +279,12 @@ class OrderPlaced(OrderFields, frozen=True, kw_only=True):
     """The shopper has ordered; it is no sale before OrderCompleted."""
 
     products: Annotated[list[Line], Meta(min_length=1)]
+    shipping_tax: Money | None = None
+    cart_id: Id | None = None
+    payment_method: Name | None = None
+    shipping_method: Name | None = None
+    email: Annotated[str, Meta(max_length=254)] | None = None
+    shipping_address: Address | None = None
 
 
 class OrderCompleted(OrderFields, frozen=True, kw_only=True):
@@ -283,6 +304,52 @@ class OrderPaid(Data, frozen=True, kw_only=True):
     payment_id: Id | None = None
     amount: Money | None = None
     currency: Currency | None = None
+    method: Name | None = None
+
+
+class PaymentRequested(Data, frozen=True, kw_only=True):
+    """The payment provider was asked for the order's total; `payment_id` is its own."""
+
+    order_id: Id
+    payment_id: Id
+    amount: Money
+    currency: Currency
+
+
+class PaymentFailed(Data, frozen=True, kw_only=True):
+    """The payment did not come about. The shopper may try again, under the same id too."""
+
+    order_id: Id
+    payment_id: Id
+    reason: Name | None = None
+
+
+class RefundRequested(Data, frozen=True, kw_only=True):
+    """Of this payment so much is to be given back; the provider knows it by `refund_id`."""
+
+    order_id: Id
+    refund_id: Id
+    payment_id: Id
+    amount: Money
+    currency: Currency
+
+
+class PaymentRefunded(Data, frozen=True, kw_only=True):
+    """The money was given back; without `payment_id` by hand."""
+
+    order_id: Id
+    refund_id: Id
+    payment_id: Id | None = None
+    amount: Money
+    currency: Currency
+
+
+class RefundFailed(Data, frozen=True, kw_only=True):
+    """The provider could not give the money back: it is to be requested again, or done by hand."""
+
+    order_id: Id
+    refund_id: Id
+    reason: Name | None = None
 
 
 class OrderShipped(Data, frozen=True, kw_only=True):
@@ -299,11 +366,35 @@ class OrderCancelled(OrderFields, frozen=True, kw_only=True):
     reason: Name | None = None
 
 
+class RefundShare(Data, frozen=True, kw_only=True):
+    """What of a refund falls to one line: units, if they are not kept, an amount and its tax."""
+
+    variant: Name
+    quantity: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    amount: Money
+    tax: Money
+
+
 class OrderRefunded(OrderFields, frozen=True, kw_only=True):
-    """Money back: the lines', else `revenue`, else `total`, else all that is left."""
+    """Money back: the lines', else `revenue`, else `total`, else all that is left.
+
+    `shares` say the same exactly, by line; `tax` includes `shipping_tax`.
+    """
 
     refund_id: Id | None = None
     products: list[Line] = []
+    reason: Name | None = None
+    shipping_tax: Money | None = None
+    shares: list[RefundShare] = []
+
+
+class OrderReturned(Data, frozen=True, kw_only=True):
+    """Units came back to the shop; whether money goes the other way is told by OrderRefunded."""
+
+    order_id: Id
+    return_id: Id
+    products: Annotated[list[Product], Meta(min_length=1)]
+    restocked: bool = False
     reason: Name | None = None
 
 
@@ -489,6 +580,68 @@ class ProductReviewed(Data, frozen=True, kw_only=True):
     rating: Stars
 
 
+# Accounts: keyed by person. A password, and what is made of one, is in none of them.
+
+Role = Literal["customer", "staff", "admin"]
+
+
+class AccountRegistered(Data, frozen=True, kw_only=True):
+    """Somebody has an account: they are the person `user_id` from now on."""
+
+    user_id: Id
+    role: Role = "customer"
+    country: Country | None = None
+    email: Annotated[str, Meta(max_length=254)] | None = None
+    name: Name | None = None
+    phone: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class ProfileChanged(Data, frozen=True, kw_only=True):
+    """The whole profile as it is now."""
+
+    user_id: Id
+    country: Country | None = None
+    name: Name | None = None
+    phone: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class AddressAdded(Data, frozen=True, kw_only=True):
+    user_id: Id
+    address_id: Id
+    address: Address | None = None
+
+
+class AddressChanged(AddressAdded, frozen=True, kw_only=True):
+    pass
+
+
+class AddressRemoved(Data, frozen=True, kw_only=True):
+    user_id: Id
+    address_id: Id
+
+
+class DefaultAddressChanged(Data, frozen=True, kw_only=True):
+    """Which address is taken where none is named; none where there is no address left."""
+
+    user_id: Id
+    address_id: Id | None = None
+
+
+class RoleChanged(Data, frozen=True, kw_only=True):
+    user_id: Id
+    role: Role
+
+
+class PasswordChanged(Data, frozen=True, kw_only=True):
+    """That it was changed, and nothing of it."""
+
+    user_id: Id
+
+
+class AccountClosed(Data, frozen=True, kw_only=True):
+    user_id: Id
+
+
 # The shop's days, as Tillstream itself closes them: keyed by the shop's day.
 
 
@@ -574,12 +727,26 @@ VOCABULARY: Mapping[str, Kind] = {
         *(OrderCancelled, OrderRefunded, SalesAdjusted),
     ),
     **_kinds(
+        "orders",
+        ("order_id",),
+        *(PaymentRequested, PaymentFailed, RefundRequested, PaymentRefunded, RefundFailed),
+        OrderReturned,
+        ours=True,
+    ),
+    **_kinds(
         "catalog",
         ("product_id",),
         *(ProductListed, ProductDelisted, PriceChanged, ProductReviewed),
         *(StockReceived, StockAdjusted, StockReserved, StockReleased, StockShipped),
     ),
     **_kinds("catalog", ("product_id",), StockThresholdChanged, LowStockReached, ours=True),
+    **_kinds(
+        "customers",
+        ("user_id",),
+        *(AccountRegistered, ProfileChanged, RoleChanged, PasswordChanged, AccountClosed),
+        *(AddressAdded, AddressChanged, AddressRemoved, DefaultAddressChanged),
+        ours=True,
+    ),
     **_kinds(
         "catalog",
         ("coupon_id",),
@@ -598,6 +765,11 @@ PERSONAL: Mapping[str, tuple[str, ...]] = {
     "ProductShared": ("share_message", "recipient"),
     "CartShared": ("share_message", "recipient"),
     "ProductReviewed": ("review_body",),
+    "AccountRegistered": ("email", "name", "phone"),
+    "ProfileChanged": ("name", "phone"),
+    "AddressAdded": ("address",),
+    "AddressChanged": ("address",),
+    "OrderPlaced": ("email", "shipping_address"),
 }
 
 # Segment's first spec said these the other way round.

@@ -4,9 +4,11 @@ that waits for it."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.domain.account import ACCOUNT
 from app.domain.aggregate import Aggregate
 from app.domain.cart import CART
 from app.domain.coupon import COUPON
+from app.domain.order import ORDER
 from app.domain.product import PRODUCT
 from app.domain.shipping import SHIPPING_RATES
 from app.domain.stock import STOCK
@@ -14,11 +16,13 @@ from app.domain.tax import TAX_RATES
 from streams.events import Data
 
 AGGREGATES: Sequence[Aggregate[Any]] = (
+    ACCOUNT,
     PRODUCT,
     COUPON,
     TAX_RATES,
     SHIPPING_RATES,
     CART,
+    ORDER,
     STOCK,
 )
 
