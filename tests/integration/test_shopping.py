@@ -12,7 +12,14 @@ import msgspec
 import pytest
 
 from app.abandonment import Abandonment
-from app.commands.carts import add_line, cart_of, merge_carts, open_cart
+from app.commands.carts import (
+    add_line,
+    agree_to_prices,
+    cart_of,
+    change_line,
+    merge_carts,
+    open_cart,
+)
 from app.commands.coupons import issue_coupon
 from app.commands.execute import Answer, Call, Commands
 from app.commands.work import Work
@@ -25,11 +32,13 @@ from app.domain.product import PRODUCT
 from app.domain.refusal import Conflict
 from app.domain.shopping import Shopper
 from app.domain.stock import STOCK, Stock
+from app.queries.carts import cart_now
+from app.queries.states import at_one_moment
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, connect_alone, migrate
 from streams import codec
-from streams.events import CouponIssued, ProductListed, Variant
+from streams.events import CouponIssued, ProductDelisted, ProductListed, Variant
 from streams.money import Money
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -214,3 +223,64 @@ async def test_a_cart_is_ordered_at_prices_that_were_seen_alone(commands: Comman
     shopping.check_prices(cart, {"blue": Money(99_000)})
     with pytest.raises(Conflict, match=r"9\.90 → 12\.00"):
         shopping.check_prices(cart, {"blue": Money(120_000)})
+
+
+async def listed(commands: Commands, price: int) -> None:
+    async def handle(work: Work) -> Answer:
+        await work.find(PRODUCT, "mug")
+        variants = [Variant(id=name, price=Money(price)) for name in ("blue", "red")]
+        work.tell(ProductListed(product_id="mug", name="Mug", currency="EUR", variants=variants))
+        return Answer({})
+
+    await run(commands, handle)
+
+
+async def delisted(commands: Commands) -> None:
+    async def handle(work: Work) -> Answer:
+        await work.find(PRODUCT, "mug")
+        work.tell(ProductDelisted(product_id="mug"))
+        return Answer({})
+
+    await run(commands, handle)
+
+
+async def reserved(commands: Commands, units: int) -> None:
+    async def handle(work: Work) -> Answer:
+        there = await work.get(STOCK, "blue")
+        work.tell(*stock.reserve(there, "o-1", units))
+        return Answer({})
+
+    await run(commands, handle)
+
+
+async def seen(commands: Commands, cart_id: str) -> dict[str, Any]:
+    async with at_one_moment(commands.pool, "main") as states:
+        return (await cart_now(states, cart_id, Shopper(cart_id), None, AT))[0]
+
+
+async def test_a_cart_tells_what_has_changed_since_it_was_filled(commands: Commands) -> None:
+    cart_id = await opened(commands)
+    await added(commands, cart_id, "blue", 3)
+    assert (await seen(commands, cart_id))["lines"][0]["changed"] == []
+
+    await listed(commands, 120_000)
+    await reserved(commands, 98)
+    found = await seen(commands, cart_id)
+    assert found["lines"][0] | {"changed": ["price", "out_of_stock"]} == found["lines"][0]
+    assert (found["lines"][0]["price"], found["lines"][0]["seen_price"]) == ("12.00", "9.90")
+    assert (found["lines"][0]["available"], found["subtotal"]) == (2, "36.00")
+
+    call = Call("main", "", "c", b"")
+    await run(commands, lambda work: agree_to_prices(work, call, cart_id, Shopper(cart_id)))
+    assert (await seen(commands, cart_id))["lines"][0]["changed"] == ["out_of_stock"]
+
+    await delisted(commands)
+    gone = await seen(commands, cart_id)
+    assert (gone["lines"][0]["changed"], gone["lines"][0]["price"]) == (["delisted"], None)
+    assert gone["subtotal"] == "0.00"
+    with pytest.raises(Conflict, match="not for sale"):
+        await added(commands, cart_id, "red")
+    left = await run(
+        commands, lambda work: change_line(work, call, cart_id, Shopper(cart_id), "blue", 1)
+    )
+    assert left["lines"][0]["quantity"] == 1
