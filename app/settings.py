@@ -86,6 +86,11 @@ class Settings(BaseSettings):
     token_key: str | None = Field(
         None, description="signs access tokens; unset: a key made in the home"
     )
+    images: str | None = Field(
+        None,
+        description="where images are kept, such as `s3://bucket/images` (with AWS's own variables); "
+        "unset: in the home",
+    )
     snapshot_key: str | None = Field(
         None, description="signs the models' snapshots; unset: a key made in the home"
     )

@@ -15,7 +15,21 @@ from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
 from app import logs
-from app.api import forecasts, ingest, live, page, problems, products, quarantine, sales, status
+from app.api import (
+    categories,
+    forecasts,
+    images,
+    ingest,
+    live,
+    page,
+    problems,
+    products,
+    quarantine,
+    reviews,
+    sales,
+    status,
+    stock,
+)
 from app.api.access import Tokens
 from app.api.completeness import Figures
 from app.api.counted import Counted
@@ -64,6 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         )
         command_pool = await connect(servers.postgres, settings.schema_name, size=10, name=name)
         app.state.commands = Commands(command_pool, vault)
+        app.state.images = images.Images(settings.images, settings.home)
         app.state.tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
         app.state.quarantine = quarantine.Quarantine(pool, app.state.intake, vault)
         app.state.figures = Figures(pool, settings.partitions)
@@ -98,6 +113,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     for part in (ingest, quarantine, sales, forecasts, live, status, page, products):
+        app.include_router(part.router)
+    for part in (categories, images, stock, reviews):
         app.include_router(part.router)
 
     @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])
