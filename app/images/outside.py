@@ -22,6 +22,11 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _HEADERS = [("Accept", "image/*"), ("Accept-Encoding", "identity"), ("User-Agent", "tillstream")]
 _SAFE = "/%:@!$&'()*+,;=?~-._"
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_SPECIAL = [  # by IANA's registries, which older Pythons do not know whole
+    ipaddress.ip_network(network)
+    for network in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "100:0:0:1::/64")
+    + ("2001:2::/48", "2620:4f:8000::/48", "3fff::/20", "5f00::/16")
+]
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -45,7 +50,11 @@ def is_public(address: str) -> bool:
         if inner is not None:
             return is_public(str(inner))
     return found.is_global and not (
-        found.is_multicast or found.is_reserved or found.is_unspecified or found.is_loopback
+        any(found in network for network in _SPECIAL)
+        or found.is_multicast
+        or found.is_reserved
+        or found.is_unspecified
+        or found.is_loopback
     )
 
 

@@ -169,8 +169,8 @@ _OFFERED = """
     FROM stock WHERE stock.shop = products.shop AND stock.product_id = products.id
         AND products.state -> 'variants' @> jsonb_build_array(jsonb_build_object('id', stock.id))
 """
-_IN_STOCK = f"EXISTS (SELECT {_OFFERED} AND stock.available > 0)"  # noqa: S608
+_IN_STOCK = f"EXISTS (SELECT {_OFFERED} AND stock.available > 0)"
 _AVAILABLE = f"""
     ARRAY(SELECT stock.id {_OFFERED} ORDER BY stock.id) AS stocked,
     ARRAY(SELECT stock.available {_OFFERED} ORDER BY stock.id) AS available
-"""  # noqa: S608
+"""
