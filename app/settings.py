@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEMO_KEY = "demo"
+LEAST_KEY_LETTERS = 32  # as many bytes as HS256 makes (RFC 7518, 3.2)
 
 
 class SettingsError(Exception):
@@ -39,6 +40,27 @@ class Settings(BaseSettings):
     api_port: int = Field(8700, ge=0, le=65_535, description="the first port to try")
     write_keys: Annotated[dict[str, str], NoDecode] = Field(
         {DEMO_KEY: "main"}, description="who may send events: `key:shop,key:shop`"
+    )
+    read_keys: Annotated[dict[str, str], NoDecode] = Field(
+        {DEMO_KEY: "main"},
+        description="who may read figures and the quarantine, as write keys: `key:shop,key:shop`",
+    )
+    figures: Literal["open", "staff"] | None = Field(
+        None,
+        description="who reads figures: `open`, whoever reaches the port; `staff`, who is logged "
+        "in as such, and read keys. Unset: open, and only on this machine",
+    )
+    proxies: Annotated[list[str], NoDecode] = Field(
+        [], description="proxies before the API, whose word on a client's address is taken"
+    )
+    logins_per_account: int = Field(
+        10, ge=1, description="failed log-ins in a quarter of an hour, then 429"
+    )
+    logins_per_address: int = Field(
+        100, ge=1, description="the same from one address of a client, to any account"
+    )
+    registrations_per_address: int = Field(
+        200, ge=1, description="accounts registered in an hour from one address of a client"
     )
     origins: Annotated[list[str], NoDecode] = Field(
         [], description="other origins whose pages may open websockets, comma-separated"
@@ -84,11 +106,13 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
 
     token_key: str | None = Field(
-        None, description="signs access tokens; unset: a key made in the home"
+        None,
+        description="signs access tokens; unset: a key made in the home. Of several, separated by "
+        "commas, the first signs, and the others' tokens are still taken",
     )
     images: str | None = Field(
         None,
-        description="where images are kept, such as `s3://bucket/images` (with AWS's own variables); "
+        description="where images are kept, such as `s3://bucket/images`, by AWS's own settings; "
         "unset: in the home",
     )
     snapshot_key: str | None = Field(
@@ -97,14 +121,22 @@ class Settings(BaseSettings):
     snapshot_seconds: float = Field(60.0, gt=0, description="between snapshots of the models")
     learner_host: str = Field("127.0.0.1", description="where the learner answers the API")
 
-    @field_validator("origins", mode="before")
+    @field_validator("origins", "proxies", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         return (
             [w.strip() for w in value.split(",") if w.strip()] if isinstance(value, str) else value
         )
 
-    @field_validator("write_keys", mode="before")
+    @field_validator("token_key")
+    @classmethod
+    def _long(cls, value: str | None) -> str | None:
+        """A key that can be guessed signs whatever one likes."""
+        if value and any(len(one) < LEAST_KEY_LETTERS for one in value.split(",")):
+            raise ValueError(f"a key has {LEAST_KEY_LETTERS} letters at least, all at random")
+        return value
+
+    @field_validator("write_keys", "read_keys", mode="before")
     @classmethod
     def _pairs(cls, value: object) -> object:
         """Reads `key:shop,key:shop`; a key alone writes to the shop `main`."""

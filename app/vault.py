@@ -7,6 +7,7 @@ AES-SIV (RFC 5297) is deterministic: a retried event has the same bytes, and is 
 import base64
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -27,17 +28,18 @@ class Vault:
         self._pool = pool
         self._cached: OrderedDict[tuple[str, str], AESSIV] = OrderedDict()
 
-    async def seal(self, shop: str, person: str, event_id: str, fields: Mapping[str, str]) -> str:
-        """Fields as base64 of their encrypted JSON, bound to the event. Raises Erased, OSError."""
+    async def seal(self, shop: str, person: str, event_id: str, fields: Mapping[str, Any]) -> str:
+        """Fields of any JSON, as base64, encrypted and bound to the event. Raises Erased,
+        OSError."""
         cipher = await self._cipher(shop, person)
         sealed = cipher.encrypt(msgspec.json.encode(fields), [event_id.encode()])
         return base64.b64encode(sealed).decode()
 
-    async def open(self, shop: str, person: str, event_id: str, sealed: str) -> dict[str, str]:
+    async def open(self, shop: str, person: str, event_id: str, sealed: str) -> dict[str, Any]:
         """What `seal` sealed. Raises Erased, and cryptography's InvalidTag if it was altered."""
         cipher = await self._cipher(shop, person)
         plain = cipher.decrypt(base64.b64decode(sealed), [event_id.encode()])
-        return msgspec.json.decode(plain, type=dict[str, str])
+        return msgspec.json.decode(plain, type=dict[str, Any])
 
     async def _cipher(self, shop: str, person: str) -> AESSIV:
         cipher = self._cached.get((shop, person))

@@ -40,6 +40,7 @@ from streams.events import (
     OrderUpdated,
     SalesAdjusted,
 )
+from streams.money import allocate
 
 NO_CURRENCY = "XXX"  # ISO 4217: no currency involved
 UNKNOWN = ""
@@ -248,18 +249,6 @@ def _given(
         for line, amount, count in zip(sold, amounts, units, strict=True)
         if amount or count
     ]
-
-
-def allocate(amount: int, weights: Sequence[int]) -> list[int]:
-    """Splits an amount by weight into whole units that add up to it (largest remainder)."""
-    total = sum(weights)
-    shares = [amount * weight // total for weight in weights] if total else [0] * len(weights)
-    by_remainder = sorted(
-        range(len(weights)), key=lambda i: (-(amount * weights[i] % total) if total else 0, i)
-    )
-    for i in by_remainder[: amount - sum(shares)]:
-        shares[i] += 1
-    return shares
 
 
 def difference(old: Sequence[Posting], new: Sequence[Posting]) -> list[Posting]:

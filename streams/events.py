@@ -7,7 +7,7 @@ the log: intake moves those named in `PERSONAL` into `sealed`, encrypted with th
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -66,9 +66,24 @@ class Product(Data, frozen=True, kw_only=True):
 
 
 class Line(Product, frozen=True, kw_only=True):
-    """A product as sold: its price of one unit is needed."""
+    """A product as sold: its price of one unit is needed; discount and tax are the whole line's."""
 
     price: Money
+    discount: Money | None = None
+    tax: Money | None = None
+    tax_rate: Name | None = None
+
+
+class Address(Data, frozen=True, kw_only=True):
+    """Where something is sent, as it is written on the parcel. Personal, all but its country."""
+
+    name: Name | None = None
+    lines: Annotated[list[Name], Meta(min_length=1, max_length=5)]
+    postal_code: Annotated[str, Meta(max_length=32)] | None = None
+    city: Name
+    region: Name | None = None
+    country: Country
+    phone: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class OrderFields(Data, frozen=True, kw_only=True):
@@ -196,6 +211,46 @@ class CouponDenied(CouponEntered, frozen=True, kw_only=True):
     reason: Name | None = None
 
 
+class CartOpened(Data, frozen=True, kw_only=True):
+    """An empty cart, of the event's person where there is one."""
+
+    cart_id: Id
+
+
+class CartRepriced(Data, frozen=True, kw_only=True):
+    """The shopper has seen these prices, which have changed since the products were added."""
+
+    cart_id: Id
+    products: Annotated[list[Line], Meta(min_length=1)]
+
+
+class CartAbandoned(Data, frozen=True, kw_only=True):
+    """Nothing has happened to a cart for long; `value` is that of its lines, as they were shown."""
+
+    cart_id: Id
+    products: list[Line] = []
+    value: Money | None = None
+    currency: Currency | None = None
+
+
+class CartRevived(Data, frozen=True, kw_only=True):
+    """The shopper has come back to an abandoned cart."""
+
+    cart_id: Id
+
+
+class CartMerged(Data, frozen=True, kw_only=True):
+    """What was in this cart is in the shopper's other one from now on."""
+
+    cart_id: Id
+    into_cart_id: Id
+
+
+class CartCheckedOut(Data, frozen=True, kw_only=True):
+    cart_id: Id
+    order_id: Id
+
+
 # Checkout and orders: keyed by order.
 
 
@@ -224,6 +279,12 @@ class OrderPlaced(OrderFields, frozen=True, kw_only=True):
     """The shopper has ordered; it is no sale before OrderCompleted."""
 
     products: Annotated[list[Line], Meta(min_length=1)]
+    shipping_tax: Money | None = None
+    cart_id: Id | None = None
+    payment_method: Name | None = None
+    shipping_method: Name | None = None
+    email: Annotated[str, Meta(max_length=254)] | None = None
+    shipping_address: Address | None = None
 
 
 class OrderCompleted(OrderFields, frozen=True, kw_only=True):
@@ -243,6 +304,52 @@ class OrderPaid(Data, frozen=True, kw_only=True):
     payment_id: Id | None = None
     amount: Money | None = None
     currency: Currency | None = None
+    method: Name | None = None
+
+
+class PaymentRequested(Data, frozen=True, kw_only=True):
+    """The payment provider was asked for the order's total; `payment_id` is its own."""
+
+    order_id: Id
+    payment_id: Id
+    amount: Money
+    currency: Currency
+
+
+class PaymentFailed(Data, frozen=True, kw_only=True):
+    """The payment did not come about. The shopper may try again, under the same id too."""
+
+    order_id: Id
+    payment_id: Id
+    reason: Name | None = None
+
+
+class RefundRequested(Data, frozen=True, kw_only=True):
+    """Of this payment so much is to be given back; the provider knows it by `refund_id`."""
+
+    order_id: Id
+    refund_id: Id
+    payment_id: Id
+    amount: Money
+    currency: Currency
+
+
+class PaymentRefunded(Data, frozen=True, kw_only=True):
+    """The money was given back; without `payment_id` by hand."""
+
+    order_id: Id
+    refund_id: Id
+    payment_id: Id | None = None
+    amount: Money
+    currency: Currency
+
+
+class RefundFailed(Data, frozen=True, kw_only=True):
+    """The provider could not give the money back: it is to be requested again, or done by hand."""
+
+    order_id: Id
+    refund_id: Id
+    reason: Name | None = None
 
 
 class OrderShipped(Data, frozen=True, kw_only=True):
@@ -259,11 +366,35 @@ class OrderCancelled(OrderFields, frozen=True, kw_only=True):
     reason: Name | None = None
 
 
+class RefundShare(Data, frozen=True, kw_only=True):
+    """What of a refund falls to one line: units, if they are not kept, an amount and its tax."""
+
+    variant: Name
+    quantity: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    amount: Money
+    tax: Money
+
+
 class OrderRefunded(OrderFields, frozen=True, kw_only=True):
-    """Money back: the lines', else `revenue`, else `total`, else all that is left."""
+    """Money back: the lines', else `revenue`, else `total`, else all that is left.
+
+    `shares` say the same exactly, by line; `tax` includes `shipping_tax`.
+    """
 
     refund_id: Id | None = None
     products: list[Line] = []
+    reason: Name | None = None
+    shipping_tax: Money | None = None
+    shares: list[RefundShare] = []
+
+
+class OrderReturned(Data, frozen=True, kw_only=True):
+    """Units came back to the shop; whether money goes the other way is told by OrderRefunded."""
+
+    order_id: Id
+    return_id: Id
+    products: Annotated[list[Product], Meta(min_length=1)]
+    restocked: bool = False
     reason: Name | None = None
 
 
@@ -364,6 +495,84 @@ class LowStockReached(Data, frozen=True, kw_only=True):
     threshold: int
 
 
+# What is added to prices and taken off: keyed by coupon, and by country.
+
+
+class CouponTerms(Data, frozen=True, kw_only=True):
+    """What a coupon takes off, `percent` or `amount`, when, and of what. Times are half-open."""
+
+    coupon_id: Id
+    name: Name | None = None
+    percent: Annotated[str, Meta(pattern=r"^\d{1,3}(\.\d{1,4})?$")] | None = None
+    amount: Money | None = None
+    currency: Currency | None = None
+    valid_from: Time | None = None
+    valid_until: Time | None = None
+    minimum: Money | None = None
+    limit: Quantity | None = None
+    limit_per_customer: Quantity | None = None
+    categories: Annotated[list[Category], Meta(max_length=200)] = []
+    product_ids: Annotated[list[Id], Meta(max_length=200)] = []
+
+
+class CouponIssued(CouponTerms, frozen=True, kw_only=True):
+    pass
+
+
+class CouponChanged(CouponTerms, frozen=True, kw_only=True):
+    """All its terms, as they are from now on."""
+
+
+class CouponDisabled(Data, frozen=True, kw_only=True):
+    coupon_id: Id
+    reason: Name | None = None
+
+
+class CouponRedeemed(Data, frozen=True, kw_only=True):
+    """An order was placed with it, by the event's person."""
+
+    coupon_id: Id
+    order_id: Id
+    discount: Money | None = None
+    currency: Currency | None = None
+
+
+class CouponReleased(CouponRedeemed, frozen=True, kw_only=True):
+    """That order was cancelled: it counts no more."""
+
+
+class TaxRate(Data, frozen=True, kw_only=True):
+    """A share of the price (`"0.19"`) of a category's products, or of all others'."""
+
+    category: Category | None = None
+    rate: Annotated[str, Meta(pattern=r"^\d(\.\d{1,6})?$")]
+    valid_from: Time | None = None
+    valid_until: Time | None = None
+
+
+class TaxRatesChanged(Data, frozen=True, kw_only=True):
+    """All rates of a country, as they are from now on."""
+
+    country: Country
+    rates: Annotated[list[TaxRate], Meta(max_length=500)]
+
+
+class ShippingRate(Data, frozen=True, kw_only=True):
+    """What a way of shipping costs; nothing from goods of `free_from` on."""
+
+    method: Name
+    amount: Money
+    currency: Currency
+    free_from: Money | None = None
+
+
+class ShippingRatesChanged(Data, frozen=True, kw_only=True):
+    """All rates of a country, or of those without any (`*`), as they are from now on."""
+
+    country: Country
+    rates: Annotated[list[ShippingRate], Meta(max_length=500)]
+
+
 class ProductReviewed(Data, frozen=True, kw_only=True):
     product_id: Id
     review_id: Id | None = None
@@ -420,6 +629,68 @@ class CategoryMoved(Data, frozen=True, kw_only=True):
 
 class CategoryRemoved(Data, frozen=True, kw_only=True):
     category_id: Category
+
+
+# Accounts: keyed by person. A password, and what is made of one, is in none of them.
+
+Role = Literal["customer", "staff", "admin"]
+
+
+class AccountRegistered(Data, frozen=True, kw_only=True):
+    """Somebody has an account: they are the person `user_id` from now on."""
+
+    user_id: Id
+    role: Role = "customer"
+    country: Country | None = None
+    email: Annotated[str, Meta(max_length=254)] | None = None
+    name: Name | None = None
+    phone: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class ProfileChanged(Data, frozen=True, kw_only=True):
+    """The whole profile as it is now."""
+
+    user_id: Id
+    country: Country | None = None
+    name: Name | None = None
+    phone: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class AddressAdded(Data, frozen=True, kw_only=True):
+    user_id: Id
+    address_id: Id
+    address: Address | None = None
+
+
+class AddressChanged(AddressAdded, frozen=True, kw_only=True):
+    pass
+
+
+class AddressRemoved(Data, frozen=True, kw_only=True):
+    user_id: Id
+    address_id: Id
+
+
+class DefaultAddressChanged(Data, frozen=True, kw_only=True):
+    """Which address is taken where none is named; none where there is no address left."""
+
+    user_id: Id
+    address_id: Id | None = None
+
+
+class RoleChanged(Data, frozen=True, kw_only=True):
+    user_id: Id
+    role: Role
+
+
+class PasswordChanged(Data, frozen=True, kw_only=True):
+    """That it was changed, and nothing of it."""
+
+    user_id: Id
+
+
+class AccountClosed(Data, frozen=True, kw_only=True):
+    user_id: Id
 
 
 # The shop's days, as Tillstream itself closes them: keyed by the shop's day.
@@ -490,6 +761,12 @@ VOCABULARY: Mapping[str, Kind] = {
         *(CouponEntered, CouponApplied, CouponDenied, CouponRemoved),
     ),
     **_kinds(
+        "carts",
+        ("cart_id",),
+        *(CartOpened, CartRepriced, CartAbandoned, CartRevived, CartMerged, CartCheckedOut),
+        ours=True,
+    ),
+    **_kinds(
         "orders",
         ("order_id", "checkout_id"),
         *(CheckoutStarted, CheckoutStepViewed, CheckoutStepCompleted, PaymentInfoEntered),
@@ -499,6 +776,13 @@ VOCABULARY: Mapping[str, Kind] = {
         ("order_id",),
         *(OrderPlaced, OrderCompleted, OrderUpdated, OrderPaid, OrderShipped, OrderDelivered),
         *(OrderCancelled, OrderRefunded, SalesAdjusted),
+    ),
+    **_kinds(
+        "orders",
+        ("order_id",),
+        *(PaymentRequested, PaymentFailed, RefundRequested, PaymentRefunded, RefundFailed),
+        OrderReturned,
+        ours=True,
     ),
     **_kinds(
         "catalog",
@@ -519,6 +803,20 @@ VOCABULARY: Mapping[str, Kind] = {
         *(CategoryAdded, CategoryRenamed, CategoryMoved, CategoryRemoved),
         ours=True,
     ),
+    **_kinds(
+        "customers",
+        ("user_id",),
+        *(AccountRegistered, ProfileChanged, RoleChanged, PasswordChanged, AccountClosed),
+        *(AddressAdded, AddressChanged, AddressRemoved, DefaultAddressChanged),
+        ours=True,
+    ),
+    **_kinds(
+        "catalog",
+        ("coupon_id",),
+        *(CouponIssued, CouponChanged, CouponDisabled, CouponRedeemed, CouponReleased),
+        ours=True,
+    ),
+    **_kinds("catalog", ("country",), TaxRatesChanged, ShippingRatesChanged, ours=True),
     **_kinds("days", ("date",), DayClosed, DayCorrected, ours=True),
 }
 
@@ -531,6 +829,11 @@ PERSONAL: Mapping[str, tuple[str, ...]] = {
     "CartShared": ("share_message", "recipient"),
     "ProductReviewed": ("review_body",),
     "ReviewEdited": ("review_body",),
+    "AccountRegistered": ("email", "name", "phone"),
+    "ProfileChanged": ("name", "phone"),
+    "AddressAdded": ("address",),
+    "AddressChanged": ("address",),
+    "OrderPlaced": ("email", "shipping_address"),
 }
 
 # Segment's first spec said these the other way round.

@@ -4,6 +4,7 @@ Real prices are as small as 0.001, so cents will not do. On the wire an amount i
 string (`"2.55"`) or a JSON number; `2.55` is held as `Money(25500)`.
 """
 
+from collections.abc import Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
@@ -88,6 +89,18 @@ def from_decimal(amount: Decimal) -> int:
     if scaled != int(scaled):
         raise ValueError(f"{amount} has more than {SCALE} decimal places")
     return int(scaled)
+
+
+def allocate(amount: int, weights: Sequence[int]) -> list[int]:
+    """Splits an amount by weight into whole units that add up to it (largest remainder)."""
+    total = sum(weights)
+    shares = [amount * weight // total for weight in weights] if total else [0] * len(weights)
+    by_remainder = sorted(
+        range(len(weights)), key=lambda i: (-(amount * weights[i] % total) if total else 0, i)
+    )
+    for i in by_remainder[: amount - sum(shares)]:
+        shares[i] += 1
+    return shares
 
 
 def decode(kind: type, value: object) -> Any:

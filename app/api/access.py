@@ -1,78 +1,32 @@
-"""Who asks, and what they may: every route names the roles that it is for.
+"""Who asks, and what they may: every route names the roles that it is for, its rule.
 
 A token says who somebody is and what they may do, signed with a key that every API process of a
-shop shares. A guest's token is for one cart. What is the actor's own is checked where it is known
-whose it is: in the command.
+shop shares. A guest's token is for one cart. Keys are for programs: a write key sends events to its
+shop, a read key reads its figures. What is the actor's own is checked where it is known whose it
+is: in the command, or the query.
 """
 
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import NamedTuple
+import base64
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-import jwt
-from fastapi import Request
+import asyncpg
+from fastapi import FastAPI, Query
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.requests import HTTPConnection
 
-from app.api.limits import header
+from app.api.completeness import RETRY
 from app.api.problems import Problem
+from app.sessions import Sessions
+from app.settings import Settings
+from app.tokens import Actor, NoToken, Role, Tokens
 
-ISSUER = "tillstream"
-_ALGORITHM = "HS256"
+__all__ = ["ADMIN", "ANYONE", "CUSTOMER", "SHOPPER", "STAFF", "Actor", "Allow", "Role", "Tokens"]
 
-
-class Role(StrEnum):
-    ANYONE = "anyone"
-    """Nobody in particular: no token."""
-    GUEST = "guest"
-    """Whoever holds the token of a cart."""
-    CUSTOMER = "customer"
-    STAFF = "staff"
-    ADMIN = "admin"
-
-
-class Actor(NamedTuple):
-    """Who asks: `id` is the person's, or the cart's of a guest; empty is anyone."""
-
-    role: Role
-    id: str
-    shop: str
-
-
-class Tokens:
-    """Access tokens: signed, short-lived, never stored."""
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-
-    def issue(self, actor: Actor, now: datetime, lasts: timedelta) -> str:
-        claims = {
-            "iss": ISSUER,
-            "aud": actor.shop,
-            "sub": actor.id,
-            "role": actor.role.value,
-            "typ": "access",
-            "iat": int(now.timestamp()),
-            "exp": int((now + lasts).timestamp()),
-        }
-        return jwt.encode(claims, self._key, _ALGORITHM)
-
-    def read(self, token: str, shop: str) -> Actor:
-        """Who a token is of. Raises Problem."""
-        try:
-            claims = jwt.decode(
-                token,
-                self._key,
-                [_ALGORITHM],
-                audience=shop,
-                issuer=ISSUER,
-                options={"require": ["exp", "iat", "sub", "aud", "iss"]},
-            )
-            if claims.get("typ") != "access" or not isinstance(claims["sub"], str):
-                raise jwt.InvalidTokenError("no access token")
-            return Actor(Role(str(claims.get("role"))), claims["sub"], shop)
-        except (jwt.InvalidTokenError, ValueError) as error:
-            raise unauthorized(
-                "invalid_token", "this token is not valid here, or no more"
-            ) from error
+Shop = Annotated[str, Query(max_length=128, pattern=r"^[^\x00]+$", description="which shop")]
+AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
 
 
 def unauthorized(code: str, detail: str) -> Problem:
@@ -80,27 +34,169 @@ def unauthorized(code: str, detail: str) -> Problem:
 
 
 class Allow:
-    """The rule of a route: which roles it is for. As a dependency it gives the actor."""
+    """The rule of a route: which roles it is for. As a dependency it gives the actor.
 
-    def __init__(self, *roles: Role) -> None:
-        self.roles = frozenset(roles)
+    `figures`: it is for anyone where the settings leave figures open. `keys_shop`: the route asks
+    the actor for the shop, so that a key need not name its own.
+    """
 
-    async def __call__(self, request: Request, shop: str = "main") -> Actor:
+    def __init__(self, *roles: Role, figures: bool = False, keys_shop: bool = False) -> None:
+        self._roles = frozenset(roles)
+        self._figures = figures
+        self._keys_shop = keys_shop
+
+    def roles(self, settings: Settings) -> frozenset[Role]:
+        """Whom it is for, as things are set."""
+        opened = self._figures and settings.figures in (None, "open")
+        return self._roles | {Role.ANYONE} if opened else self._roles
+
+    async def __call__(self, connection: HTTPConnection, shop: Shop = "main") -> Actor:
         """Raises Problem."""
-        scheme, _, token = header(request, b"authorization").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            if Role.ANYONE in self.roles:
+        return await self.admit(connection, credential(connection), shop)
+
+    async def admit(self, connection: HTTPConnection, told: str, shop: str) -> Actor:
+        """Who has shown this token or key; nothing is anyone. Raises Problem."""
+        roles = self.roles(connection.app.state.settings)
+        if not told:
+            if Role.ANYONE in roles:
                 return Actor(Role.ANYONE, "", shop)
             raise unauthorized("token", "log in, and send `Authorization: Bearer TOKEN`")
-        tokens: Tokens = request.app.state.tokens
-        actor = tokens.read(token.strip(), shop)
-        if actor.role not in self.roles:
-            raise Problem(403, "role", f"this is for {', '.join(sorted(self.roles))} alone")
-        return actor
+        actor = await _identified(connection, told, shop, roles)
+        named = "shop" in connection.query_params or not self._keys_shop
+        if named and actor.shop != shop:
+            raise Problem(403, "shop", f"this key belongs to {actor.shop!r} alone")
+        if actor.role in roles:
+            return actor
+        if Role.ANYONE in roles:
+            return Actor(Role.ANYONE, "", shop)
+        raise Problem(403, "role", f"this is for {', '.join(sorted(roles))} alone")
 
 
-ANYONE = Allow(*Role)
+class Public(Allow):
+    """For everyone, whatever they send: nobody is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__(Role.ANYONE)
+
+    async def __call__(self) -> Actor:  # type: ignore[override]
+        return Actor(Role.ANYONE, "", "")
+
+
+class Keyed(Allow):
+    """For a key that the route itself holds against those it knows, with the shop it is for."""
+
+    async def __call__(self) -> Actor:  # type: ignore[override]
+        return Actor(Role.ANYONE, "", "")
+
+
+PUBLIC = Public()
+ANYONE = Allow(Role.ANYONE, Role.GUEST, Role.CUSTOMER, Role.STAFF, Role.ADMIN)
 STAFF = Allow(Role.STAFF, Role.ADMIN)
 ADMIN = Allow(Role.ADMIN)
 CUSTOMER = Allow(Role.CUSTOMER, Role.STAFF, Role.ADMIN)
 SHOPPER = Allow(Role.GUEST, Role.CUSTOMER, Role.STAFF, Role.ADMIN)
+FIGURES = Allow(Role.STAFF, Role.ADMIN, Role.READER, figures=True)
+ORDERS = Allow(Role.GUEST, Role.CUSTOMER, Role.STAFF, Role.ADMIN, Role.READER, figures=True)
+"""An order: whose it is, staff; where figures are open, anyone sees what the figures are made of.
+The query decides which, by the actor's role."""
+BACK_OFFICE = Allow(Role.STAFF, Role.ADMIN, Role.READER, keys_shop=True)
+WRITERS = Keyed(Role.WRITER)
+SIGNED = Public()
+"""For whoever signs what they send: the route holds the signature against its secret."""
+
+
+def credential(connection: HTTPConnection) -> str:
+    """The token or key of a request: as Bearer, or as Basic's user. Empty where there is none."""
+    scheme, _, told = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(told).decode().partition(":")[0]
+        except ValueError:
+            return "?"  # something was shown, and it is nothing
+    return told.strip() if scheme.lower() == "bearer" else ""
+
+
+async def _identified(
+    connection: HTTPConnection, told: str, shop: str, roles: Collection[Role]
+) -> Actor:
+    settings: Settings = connection.app.state.settings
+    held = [
+        Actor(role, "", keys[told])
+        for role, keys in ((Role.READER, settings.read_keys), (Role.WRITER, settings.write_keys))
+        if told in keys
+    ]
+    if held:
+        return next((one for one in held if one.role in roles), held[0])
+    tokens: Tokens = connection.app.state.tokens
+    try:
+        actor = tokens.read(told, shop)
+    except NoToken:
+        raise _no_more() from None
+    if not await holds(connection, actor):
+        raise _no_more()
+    return actor
+
+
+async def holds(connection: HTTPConnection, actor: Actor) -> bool:
+    """Whether who was let in is still to be: their token is not over, nor is their session. Raises
+    Problem."""
+    now = datetime.now(UTC)
+    if actor.expires is not None and actor.expires <= now:
+        return False
+    if actor.session is None:
+        return True
+    sessions: Sessions = connection.app.state.sessions
+    try:
+        return await sessions.holds(actor.session, now)
+    except AWAY as error:
+        detail = "whether this session goes on is not known now"
+        raise Problem(503, "postgres_unavailable", detail, headers=RETRY) from error
+
+
+def _no_more() -> Problem:
+    return unauthorized("invalid_token", "this token is not valid here, or no more")
+
+
+# What the documentation says of it.
+
+
+def rule_of(route: Any) -> Allow | None:
+    """The rule of a route, which is a dependency of it or of its router."""
+    if not isinstance(route, APIRoute | APIWebSocketRoute):
+        return None
+    found = [call for call in _calls(route.dependant) if isinstance(call, Allow)]
+    return found[0] if found else None
+
+
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    for one in dependant.dependencies:
+        yield one.call
+        yield from _calls(one)
+
+
+_KEY = {"type": "http", "scheme": "bearer"}
+
+
+def describe(app: FastAPI, settings: Settings) -> None:
+    """Tells the documentation of each route whom it is for, and how they show who they are."""
+    schema = app.openapi()
+    schema.setdefault("components", {})["securitySchemes"] = {
+        "token": {**_KEY, "bearerFormat": "JWT", "description": "from `POST /v1/auth/login`"},
+        "readKey": {**_KEY, "description": "a read key"},
+        "writeKey": {**_KEY, "description": "a write key"},
+    }
+    for route in app.routes:
+        rule = rule_of(route)
+        if rule is None or not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        roles = rule.roles(settings)
+        for method in route.methods or ():
+            operation = schema["paths"][route.path_format][method.lower()]
+            operation["x-access"] = [role.value for role in Role if role in roles]
+            operation["security"] = _security(roles)
+
+
+def _security(roles: Collection[Role]) -> list[dict[str, list[str]]]:
+    schemes = {Role.READER: "readKey", Role.WRITER: "writeKey", Role.ANYONE: ""}
+    needed = dict.fromkeys(schemes.get(role, "token") for role in Role if role in roles)
+    return [{name: []} if name else {} for name in needed]

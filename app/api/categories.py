@@ -10,8 +10,8 @@ from app.api.access import Actor
 from app.api.commands import IdempotencyKey, IfMatch, carried_out
 from app.api.paging import Cursor, Limit, page, parse_cursor
 from app.api.problems import known_parameters
-from app.api.products import Filter, Id, Name
-from app.api.reading import Word, answered, reading, unknown
+from app.api.products import Filter, Id, Name, Word, unknown
+from app.api.reading import reading, versioned
 from app.commands import categories as commands
 from app.commands.categories import Changes, NewCategory
 from app.commands.execute import shown
@@ -70,8 +70,8 @@ async def categories_list(
 ) -> dict[str, Any]:
     """All categories, each with the one that it stands below."""
     (after,) = parse_cursor(cursor, tuple[str]) or ("",)
-    async with reading(request) as connection:
-        found = await categories.listed(connection, actor.shop, parent, after, limit)
+    async with reading(request, actor) as states:
+        found = await categories.listed(states.connection, actor.shop, parent, after, limit)
     return page(
         found,
         limit,
@@ -86,11 +86,11 @@ async def categories_get(
     request: Request, actor: Annotated[Actor, Depends(access.ANYONE)], category_id: Word
 ) -> Response:
     """One category."""
-    async with reading(request) as connection:
-        found = await categories.find(connection, actor.shop, category_id)
+    async with reading(request, actor) as states:
+        found = await categories.find(states.connection, actor.shop, category_id)
     if found is None:
         raise unknown(f"category {category_id!r}")
-    return answered(shown(found.category), found.version)
+    return versioned(shown(found.category), found.version)
 
 
 @router.patch("/v1/categories/{category_id}", operation_id="categories_change")

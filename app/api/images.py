@@ -18,7 +18,7 @@ from app.api.access import Actor
 from app.api.commands import IdempotencyKey, IfMatch, carried_out
 from app.api.completeness import RETRY
 from app.api.problems import Problem
-from app.api.reading import Word, unknown
+from app.api.products import Word, unknown
 from app.commands import catalogue
 from app.commands.execute import Answer, Call, Commands
 from app.commands.work import Work

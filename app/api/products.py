@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import access
@@ -11,7 +11,7 @@ from app.api.amounts import Amount
 from app.api.commands import IdempotencyKey, IfMatch, carried_out
 from app.api.paging import Cursor, Limit, page, parse_cursor
 from app.api.problems import Problem, known_parameters
-from app.api.reading import Word, answered, reading, unknown
+from app.api.reading import reading, versioned
 from app.commands import catalogue
 from app.commands.catalogue import product_shown
 from app.commands.categories import NewCategory
@@ -27,6 +27,8 @@ Text = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00]*$")]
 Units = Annotated[int, Field(ge=0, le=10_000_000)]
 Options = Annotated[dict[Name, Name], Field(max_length=20)]
 Filter = Annotated[str | None, Query(max_length=512, pattern=r"^[^\x00]*$")]
+
+Word = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[^\x00/]+$")]
 
 STAFFS = frozenset({Role.STAFF, Role.ADMIN})
 
@@ -165,10 +167,10 @@ async def products_list(
         delisted=delisted,
     )
     after = parse_cursor(cursor, tuple[float, str])
-    async with reading(request) as connection:
-        found = await products.listed(connection, actor.shop, wanted, after, limit)
+    async with reading(request, actor) as states:
+        found = await products.listed(states.connection, actor.shop, wanted, after, limit)
         ids = [one.product.product_id for one in found]
-        stars = await products.stars_of(connection, actor.shop, ids)
+        stars = await products.stars_of(states.connection, actor.shop, ids)
     return page(
         found,
         limit,
@@ -183,12 +185,16 @@ async def products_get(
     request: Request, actor: Annotated[Actor, Depends(access.ANYONE)], product_id: Word
 ) -> Response:
     """One product. What is not offered any more staff alone may see."""
-    async with reading(request) as connection:
-        found = await products.find(connection, actor.shop, product_id)
-        stars = await products.stars_of(connection, actor.shop, [product_id])
+    async with reading(request, actor) as states:
+        found = await products.find(states.connection, actor.shop, product_id)
+        stars = await products.stars_of(states.connection, actor.shop, [product_id])
     if found is None or (found.product.delisted and actor.role not in STAFFS):
         raise unknown(f"product {product_id!r}")
-    return answered(_shown(found, stars[product_id]), found.version)
+    return versioned(_shown(found, stars[product_id]), found.version)
+
+
+def unknown(what: str) -> Problem:
+    return Problem(404, "unknown", f"there is no {what}")
 
 
 def _shown(found: Found, stars: Stars) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from app.api.access import Actor, Allow, Role
 from app.api.commands import IdempotencyKey, IfMatch, carried_out
 from app.api.paging import Cursor, Limit, page, parse_cursor
 from app.api.problems import Problem, known_parameters
-from app.api.products import STAFFS, Name, Text, rating_shown
-from app.api.reading import Word, answered, reading, unknown
+from app.api.products import STAFFS, Name, Text, Word, rating_shown, unknown
+from app.api.reading import reading, versioned
 from app.commands import reviews as commands
 from app.commands.reviews import review_shown
 from app.queries import products, reviews
@@ -85,11 +85,11 @@ async def reviews_list(
     if hidden and actor.role not in STAFFS:
         raise Problem(403, "role", "hidden reviews are for staff to see")
     after = parse_cursor(cursor, tuple[datetime, str])
-    async with reading(request) as connection:
-        product = await products.find(connection, actor.shop, product_id)
-        stars = await products.stars_of(connection, actor.shop, [product_id])
+    async with reading(request, actor) as states:
+        product = await products.find(states.connection, actor.shop, product_id)
+        stars = await products.stars_of(states.connection, actor.shop, [product_id])
         found = await reviews.listed(
-            connection, actor.shop, product_id, rating, hidden, after, limit
+            states.connection, actor.shop, product_id, rating, hidden, after, limit
         )
     if product is None or (product.product.delisted and actor.role not in STAFFS):
         raise unknown(f"product {product_id!r}")
@@ -105,11 +105,11 @@ async def reviews_get(
     review_id: Word,
 ) -> Response:
     """One review. A hidden or retracted one its author and staff alone may see."""
-    async with reading(request) as connection:
-        found = await reviews.find(connection, actor.shop, product_id, review_id)
+    async with reading(request, actor) as states:
+        found = await reviews.find(states.connection, actor.shop, product_id, review_id)
     if found is None or not (found.review.visible or _may_see(actor, found)):
         raise unknown(f"review {review_id!r}")
-    return answered(_shown(found), found.version)
+    return versioned(_shown(found), found.version)
 
 
 def _may_see(actor: Actor, found: Found) -> bool:

@@ -10,13 +10,18 @@ from typing import Any
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis
 
 from app import logs
 from app.api import (
+    access,
+    auth,
+    carts,
     categories,
+    coupons,
+    documentation,
     forecasts,
     images,
     ingest,
@@ -25,22 +30,29 @@ from app.api import (
     problems,
     products,
     quarantine,
+    rates,
     reviews,
     sales,
     status,
     stock,
+    users,
 )
-from app.api.access import Tokens
+from app.api.bodies import ROOM_BYTES, Bodies
 from app.api.completeness import Figures
 from app.api.counted import Counted
 from app.api.door import Door
 from app.api.limits import Rates, Room
 from app.api.watch import Watch
-from app.commands.execute import Commands
+from app.commands.execute import LIMITS, Commands
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
+from app.login import LogIns, limits
 from app.own_key import own_key
+from app.passwords import Passwords
+from app.people import People
+from app.sessions import Sessions
 from app.settings import Settings
+from app.tokens import Tokens
 from app.vault import Vault
 from projections.clock import ShopClock
 from projections.live import LiveFigures
@@ -76,10 +88,21 @@ def create_app(settings: Settings) -> FastAPI:
             Room(settings.intake_bytes),
             Rates(settings.events_per_second),
         )
-        command_pool = await connect(servers.postgres, settings.schema_name, size=10, name=name)
+        command_pool = await connect(
+            servers.postgres, settings.schema_name, size=10, name=name, limits=LIMITS
+        )
         app.state.commands = Commands(command_pool, vault)
         app.state.images = images.Images(settings.images, settings.home)
         app.state.tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
+        app.state.sessions = Sessions(pool)
+        app.state.people = People(pool)
+        passwords = Passwords()
+        allowed = limits(
+            settings.logins_per_account,
+            settings.logins_per_address,
+            settings.registrations_per_address,
+        )
+        app.state.log_ins = LogIns(pool, passwords, app.state.sessions, allowed)
         app.state.quarantine = quarantine.Quarantine(pool, app.state.intake, vault)
         app.state.figures = Figures(pool, settings.partitions)
         app.state.page = page.Page(settings)
@@ -94,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             hub.cancel()
             watch.cancel()
+            passwords.close()
             await app.state.page.close()
             await asyncio.gather(hub, watch, return_exceptions=True)
             await app.state.watch.close()
@@ -112,26 +136,28 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
-    for part in (ingest, quarantine, sales, forecasts, live, status, page, products):
-        app.include_router(part.router)
-    for part in (categories, images, stock, reviews):
+    app.add_middleware(Bodies, room=Room(ROOM_BYTES))
+    for part in (
+        *(ingest, quarantine, sales, forecasts, live, status, page, documentation),
+        *(auth, users),
+        *(categories, products, images, stock, reviews),
+        *(coupons, rates, carts),
+    ):
         app.include_router(part.router)
 
-    @app.get("/v1/schemas", operation_id="schemas_list", tags=["events"])
+    @app.get(
+        "/v1/schemas",
+        operation_id="schemas_list",
+        tags=["events"],
+        dependencies=[Depends(access.PUBLIC)],
+    )
     async def schemas_list() -> dict[str, Any]:
         """The JSON Schema of every event's `data`, by type. `x-personal` fields are encrypted."""
         return schemas()
 
-    describe_write_key(app)
+    access.describe(app, settings)
+    documentation.describe_problems(app)
     return app
-
-
-def describe_write_key(app: FastAPI) -> None:
-    """Tells the documentation how a write key is sent; the route itself reads the header."""
-    schema = app.openapi()
-    schema.setdefault("components", {})["securitySchemes"] = {
-        "writeKey": {"type": "http", "scheme": "bearer", "description": "a write key"}
-    }
 
 
 DEAD_SECONDS = 20
@@ -163,7 +189,9 @@ def serve(settings: Settings, port: int) -> None:
         port=port,
         loop="uvloop",
         http="httptools",
-        proxy_headers=False,  # nobody asks where a request comes from
+        # Log-ins are counted by where they come from.
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=settings.proxies,
         log_level="warning",
         log_config=None,
         ws_per_message_deflate=False,

@@ -11,8 +11,8 @@ from app.api.access import Actor
 from app.api.commands import IdempotencyKey, IfMatch, carried_out
 from app.api.paging import Cursor, Limit, page, parse_cursor
 from app.api.problems import known_parameters
-from app.api.products import Filter, Name
-from app.api.reading import Word, answered, reading, unknown
+from app.api.products import Filter, Name, Word, unknown
+from app.api.reading import reading, versioned
 from app.commands.stock import change_stock, stock_shown
 from app.domain import stock as decide
 from app.domain.stock import MOST_UNITS, Stock
@@ -75,8 +75,8 @@ async def stock_list(
 ) -> dict[str, Any]:
     """The stock of all variants, by their ids."""
     (after,) = parse_cursor(cursor, tuple[str]) or ("",)
-    async with reading(request) as connection:
-        found = await stock.listed(connection, actor.shop, product_id, low, after, limit)
+    async with reading(request, actor) as states:
+        found = await stock.listed(states.connection, actor.shop, product_id, low, after, limit)
     return page(
         found,
         limit,
@@ -89,11 +89,11 @@ async def stock_list(
 @router.get("/v1/stock/{variant}", operation_id="stock_get")
 async def stock_get(request: Request, actor: Staff, variant: Word) -> Response:
     """One variant's stock."""
-    async with reading(request) as connection:
-        found = await stock.find(connection, actor.shop, variant)
+    async with reading(request, actor) as states:
+        found = await stock.find(states.connection, actor.shop, variant)
     if found is None:
         raise unknown(f"variant {variant!r}")
-    return answered(stock_shown(found.stock), found.version)
+    return versioned(stock_shown(found.stock), found.version)
 
 
 @router.post("/v1/stock/{variant}/receive", operation_id="stock_receive")

@@ -51,8 +51,8 @@ async def moderate_review(
 
 
 async def bought(work: Work, product_id: str, person: str) -> bool:
-    """Whether an order of theirs that is a sale has the product."""
-    return False
+    """Whether an order of theirs has the product, which is a sale and was not given back."""
+    return bool(await work.connection.fetchval(_BOUGHT, work.shop, person, product_id))
 
 
 async def _own(work: Work, call: Call, at: At, person: str) -> Review:
@@ -89,3 +89,12 @@ def _answer(work: Work, one: str, status: int = 200) -> Answer:
     return Answer(
         review_shown(state), status, work.version(REVIEW, one), place if status == 201 else None
     )
+
+
+_BOUGHT = """
+    SELECT EXISTS (
+        SELECT FROM shop_orders
+        WHERE shop = $1 AND person = $2 AND status IN ('completed', 'shipped', 'delivered')
+            AND state -> 'lines' @> jsonb_build_array(jsonb_build_object('product_id', $3::text))
+    )
+"""

@@ -4,14 +4,31 @@ that waits for it."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.domain.account import ACCOUNT
 from app.domain.aggregate import Aggregate
+from app.domain.cart import CART
 from app.domain.category import CATEGORY
+from app.domain.coupon import COUPON
+from app.domain.order import ORDER
 from app.domain.product import PRODUCT
 from app.domain.review import REVIEW
+from app.domain.shipping import SHIPPING_RATES
 from app.domain.stock import STOCK
+from app.domain.tax import TAX_RATES
 from streams.events import Data
 
-AGGREGATES: Sequence[Aggregate[Any]] = (CATEGORY, PRODUCT, STOCK, REVIEW)
+AGGREGATES: Sequence[Aggregate[Any]] = (
+    ACCOUNT,
+    CATEGORY,
+    PRODUCT,
+    COUPON,
+    TAX_RATES,
+    SHIPPING_RATES,
+    CART,
+    ORDER,
+    STOCK,
+    REVIEW,
+)
 
 OF_EVENT: Mapping[type[Data], Aggregate[Any]] = {
     event: aggregate for aggregate in AGGREGATES for event in aggregate.about

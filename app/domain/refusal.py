@@ -1,5 +1,7 @@
 """Why a command is not carried out. A refused command changes nothing."""
 
+from collections.abc import Sequence
+
 
 class Refusal(Exception):
     """Which field is at fault (empty: none alone), a stable code, and why, for a person."""
@@ -9,6 +11,7 @@ class Refusal(Exception):
         self.code = code
         self.reason = reason
         self.field = field
+        self.all: Sequence[Refusal] = (self,)
 
 
 class Invalid(Refusal):
@@ -29,3 +32,15 @@ class Conflict(Refusal):
 
 class Stale(Refusal):
     """The actor has seen another version than there is."""
+
+
+def together(refusals: Sequence[Refusal]) -> Refusal:
+    """All that is at fault, of which what can be no such thing weighs most, then what is not there:
+    what is in the way at this moment would not help to know alone."""
+    heaviest = min(refusals, key=lambda one: _WEIGHTS.index(type(one)))
+    found = type(heaviest)(heaviest.code, heaviest.reason, heaviest.field)
+    found.all = tuple(refusals)
+    return found
+
+
+_WEIGHTS = (Invalid, Unknown, Forbidden, Stale, Conflict)

@@ -24,8 +24,10 @@ _SAFE = "/%:@!$&'()*+,;=?~-._"
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _SPECIAL = [  # by IANA's registries, which older Pythons do not know whole
     ipaddress.ip_network(network)
-    for network in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "100:0:0:1::/64")
-    + ("2001:2::/48", "2620:4f:8000::/48", "3fff::/20", "5f00::/16")
+    for network in (
+        *("192.0.0.0/24", "192.88.99.0/24"),
+        *("64:ff9b:1::/48", "100:0:0:1::/64", "2001:2::/48", "3fff::/20", "5f00::/16"),
+    )
 ]
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]

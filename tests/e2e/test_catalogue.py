@@ -114,11 +114,13 @@ async def test_products_are_found_by_what_is_asked_for(service: Service, tag: st
         assert await found(q="asse") == []
 
 
-@pytest.mark.parametrize(
-    "words",
-    ["", " ", "'", "\\", "a & ! | (", "':* <-> \"", "%", "a:b:*", "\u202e\ufeff", "x" * 512]
-    + ["😀", "--", "'; DROP TABLE products; --", " ".join("abcdefghijklmnopqrstuvwxyz" * 9)[:512]],
-)
+ODD_WORDS = [
+    *("", " ", "'", "\\", "a & ! | (", "':* <-> \"", "%", "a:b:*", "\u202e\ufeff", "x" * 512, "😀"),
+    *("--", "'; DROP TABLE products; --", " ".join("abcdefghijklmnopqrstuvwxyz" * 9)[:512]),
+]
+
+
+@pytest.mark.parametrize("words", ODD_WORDS)
 async def test_no_search_breaks(service: Service, words: str) -> None:
     async with somebody(service, None) as anyone:
         assert (await anyone.get("/v1/products", params={"q": words})).status_code == 200
@@ -155,18 +157,15 @@ async def test_a_list_goes_on_where_it_ended(service: Service, tag: str) -> None
             name = f"Kanne {tag}" + " Kanne" * (number % 3)
             product = mug(f"{number}-{tag}", name=name, brand=f"B{tag}", description="Kanne")
             await sent(staff, "POST", "/v1/products", product)
-        for asked in ({"brand": f"B{tag}"}, {"q": f"kanne {tag}"}):
-            whole = await sent(
-                staff, "GET", f"/v1/products?{'&'.join(map('='.join, asked.items()))}"
-            )
+        for asked in (f"brand=B{tag}", f"q=kanne {tag}"):
+            whole = await sent(staff, "GET", f"/v1/products?{asked}")
             some: list[str] = []
-            cursor = None
-            while True:
-                more = {"cursor": cursor} if cursor else {}
-                answer = await staff.get("/v1/products", params={**asked, **more, "limit": 2})
-                some += [one["product_id"] for one in answer.json()["products"]]
-                if not (cursor := answer.json()["next_cursor"]):
-                    break
+            path = f"/v1/products?{asked}&limit=2"
+            while path:
+                found = await sent(staff, "GET", path)
+                some += [one["product_id"] for one in found["products"]]
+                cursor = found["next_cursor"]
+                path = f"/v1/products?{asked}&limit=2&cursor={cursor}" if cursor else ""
             assert some == [one["product_id"] for one in whole["products"]]
             assert len(set(some)) == 7
 

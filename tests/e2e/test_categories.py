@@ -63,7 +63,8 @@ async def test_there_is_no_ring_of_moves_at_once(service: Service, tag: str) -> 
         )
         assert {answer.status_code for answer in answers} == {200, 409}
         for one in ids:
-            above, seen = one, []
+            above = one
+            seen: list[str] = []
             while found := (await sent(staff, "GET", f"/v1/categories/{above}")).get("parent"):
                 above = found
                 assert above not in seen, seen

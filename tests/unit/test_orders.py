@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from projections import orders
 from projections.clock import ShopClock
-from projections.orders import Order, allocate, contribution, describe, difference, evolve, status
+from projections.orders import Order, contribution, describe, difference, evolve, status
 from projections.read_model import FoldFailed, Setting
 from streams.codec import Fact
 from streams.events import Event
+from streams.money import allocate
 from tests.sales import AT, facts, line, said, shared
 
 SETTING = Setting(ShopClock(ZoneInfo("UTC")), AT)
