@@ -77,7 +77,8 @@ async def known_parameters(request: Request) -> None:
     """Refuses a query parameter that a route does not know: a figure with a misspelt filter would
     be another figure. Raises Problem."""
     route = request.scope["route"]
-    known = {field.alias for field in route.dependant.query_params}
+    dependants = (route.dependant, *route.dependant.dependencies)
+    known = {field.alias for one in dependants for field in one.query_params}
     if unknown := [name for name in request.query_params if name not in known]:
         reason = f"unknown; there are {', '.join(sorted(known))}"
         detail = f"{unknown[0]}: {reason}"
