@@ -22,23 +22,33 @@ from app.commands.carts import (
 )
 from app.commands.coupons import issue_coupon
 from app.commands.execute import Answer, Call, Commands
+from app.commands.rates import set_tax_rates
 from app.commands.work import Work
 from app.domain import coupon as coupons
 from app.domain import shopping, stock
 from app.domain.cart import CART, Cart
+from app.domain.category import CATEGORY
 from app.domain.coupon import COUPON
 from app.domain.offer import Offer
 from app.domain.product import PRODUCT
 from app.domain.refusal import Conflict
 from app.domain.shopping import Shopper
 from app.domain.stock import STOCK, Stock
-from app.queries.carts import cart_now
+from app.queries.carts import Destination, cart_now
+from app.queries.quote import offered, on_sale
 from app.queries.states import at_one_moment
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, connect_alone, migrate
 from streams import codec
-from streams.events import CouponIssued, ProductDelisted, ProductListed, Variant
+from streams.events import (
+    CategoryAdded,
+    CouponIssued,
+    ProductDelisted,
+    ProductListed,
+    TaxRate,
+    Variant,
+)
 from streams.money import Money
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -284,3 +294,28 @@ async def test_a_cart_tells_what_has_changed_since_it_was_filled(commands: Comma
         commands, lambda work: change_line(work, call, cart_id, Shopper(cart_id), "blue", 1)
     )
     assert left["lines"][0]["quantity"] == 1
+
+
+async def test_a_rate_and_a_coupon_hold_for_all_below_their_category(commands: Commands) -> None:
+    async def handle(work: Work) -> Answer:
+        line = ["all", "kitchen", "cups"]
+        await work.load(CATEGORY, line)
+        for parent, one in zip([None, *line], line, strict=False):
+            work.tell(CategoryAdded(category_id=one, name=one, parent=parent))
+        await work.find(PRODUCT, "mug")
+        variants = [Variant(id="blue", price=Money(100_000))]
+        listing = ProductListed(product_id="mug", name="Mug", currency="EUR", variants=variants)
+        work.tell(msgspec.structs.replace(listing, category="cups"))
+        return Answer({})
+
+    await run(commands, handle)
+    rates = [TaxRate(rate="0.20"), TaxRate(rate="0.10", category="kitchen")]
+    call = Call("main", "", "c", b"")
+    await run(commands, lambda work: set_tax_rates(work, call, "AT", rates))
+    cart_id = await opened(commands)
+    await added(commands, cart_id, "blue")
+    async with at_one_moment(commands.pool, "main") as states:
+        found, _ = await cart_now(states, cart_id, Shopper(cart_id), Destination("AT"), AT)
+        offers = offered(await on_sale(states, ["blue"]), [("blue", 1)])
+    assert found["totals"]["lines"][0]["tax_rate"] == "0.10"
+    assert offers[0].categories == ("cups", "kitchen", "all")
