@@ -1,14 +1,14 @@
-"""`/v1/sales` and `/v1/orders`: figures from the read models, each saying how complete it is."""
+"""`/v1/sales`: figures from the read models, each saying how complete it is."""
 
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
 from app.api.completeness import CompleteTo, Figures, MinPosition, Wait
 from app.api.problems import Problem, known_parameters
-from projections import best_sellers, days, orders, revenue
+from projections import best_sellers, days, revenue
 from projections.clock import ShopClock
 from streams.codec import EARLIEST_YEAR, LATEST_YEAR
 
@@ -49,7 +49,7 @@ async def sales_revenue(
     """
     figures: Figures = request.app.state.figures
     clock: ShopClock = request.app.state.clock
-    _check_range(first, last)
+    check_range(first, last)
     async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
         rows = await revenue.revenue(
             transaction,
@@ -84,7 +84,7 @@ async def sales_days(
     """
     figures: Figures = request.app.state.figures
     clock: ShopClock = request.app.state.clock
-    _check_range(first, last)
+    check_range(first, last)
     async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
         rows = await days.days(
             transaction,
@@ -112,7 +112,7 @@ async def sales_top_products(
 ) -> dict[str, Any]:
     """The products that sold best, a row per product and currency."""
     figures: Figures = request.app.state.figures
-    _check_range(first, last)
+    check_range(first, last)
     async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
         rows = await best_sellers.best_sellers(
             transaction,
@@ -126,24 +126,8 @@ async def sales_top_products(
     return _answer(complete_to, shop=shop, by=by, rows=rows)
 
 
-@router.get("/v1/orders/{order_id:path}", operation_id="orders_get", tags=["orders"])
-async def orders_get(
-    request: Request,
-    order_id: Annotated[str, Path(max_length=128, pattern=_NO_NUL)],
-    shop: Shop = "main",
-    min_position: MinPosition = [],  # noqa: B006
-    wait: Wait = 2.0,
-) -> dict[str, Any]:
-    """One order as its events leave it. 404 if none of them has been read yet."""
-    figures: Figures = request.app.state.figures
-    async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
-        found = await orders.order(transaction, shop, order_id)
-    if found is None:
-        raise Problem(404, "unknown_order", f"no event of order {order_id!r} has been read")
-    return _answer(complete_to, **found)
-
-
-def _check_range(first: date | None, last: date | None) -> None:
+def check_range(first: date | None, last: date | None) -> None:
+    """Raises Problem where there is no day between them."""
     if first and last and last < first:
         reason = f"{last} is before from={first}"
         raise Problem(422, "invalid", f"to: {reason}", [{"field": "to", "reason": reason}])

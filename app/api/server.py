@@ -26,6 +26,7 @@ from app.api import (
     images,
     ingest,
     live,
+    orders,
     page,
     problems,
     products,
@@ -141,7 +142,7 @@ def create_app(settings: Settings) -> FastAPI:
         *(ingest, quarantine, sales, forecasts, live, status, page, documentation),
         *(auth, users),
         *(categories, products, images, stock, reviews),
-        *(coupons, rates, carts),
+        *(coupons, rates, carts, orders),
     ):
         app.include_router(part.router)
 
