@@ -1,8 +1,6 @@
 """The worker: a Faust app per group, reading its topics in chunks and keeping its read models."""
 
 import asyncio
-import gc
-import sys
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
@@ -17,6 +15,7 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from app import logs, metrics
+from app.commands.execute import keep_forgetting
 from app.observed import Observed
 from app.settings import Settings
 from app.subscriptions import steps_of
@@ -31,6 +30,7 @@ from projections.read_model import Step
 from projections.refold import Group, Source
 from projections.sample import Sampler
 from projections.store import GroupStore, ReadModelChanged
+from streams.interpreter import tune
 from streams.outbox import Relay
 from streams.readback import ReadBackFailed
 from streams.subscribe import GroupReader, LogChanged, Transient
@@ -171,7 +171,7 @@ class GroupWorker(faust.Worker):
 
     def _beside(self) -> list[Coroutine[Any, Any, None]]:
         """What one worker of all those of a group does beside: closing days, emptying the outbox,
-        checking samples. None ever fails."""
+        forgetting old answers, checking samples. None ever fails."""
         if self.group != CLOSING_GROUP:
             return []
         settings, servers = self.settings, self.settings.servers
@@ -185,6 +185,7 @@ class GroupWorker(faust.Worker):
         return [
             Closer(alone, rules, settings.partitions, told).run(),
             Relay(alone, servers.kafka, settings.partitions, settings.prefix).run(),
+            keep_forgetting(alone),
             *self._sampling(),
         ]
 
@@ -219,17 +220,6 @@ class GroupWorker(faust.Worker):
                 raise
             except (KafkaError, ReadBackFailed, OSError, TimeoutError) as error:
                 logger.warning("Kafka does not say whether it is the same log", error=str(error))
-
-
-def tune() -> None:
-    """Settings of the interpreter for a process that only folds."""
-    # A batch makes a million objects that live until its commit and form no cycles: looking through
-    # them again and again would cost a third of the time.
-    gc.freeze()
-    gc.set_threshold(500_000, 20, 50)
-    sys.setswitchinterval(0.001)
-    # Also for the thread in which Faust talks to Kafka, which makes a loop of its own.
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 def run(settings: Settings, group: str) -> None:

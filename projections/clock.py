@@ -23,6 +23,9 @@ class ShopClock:
         self._of_quarter = lru_cache(maxsize=200_000)(self._local_hour)
         self.day = lru_cache(maxsize=100_000)(self._day)
 
+    def __reduce__(self) -> tuple[type["ShopClock"], tuple[ZoneInfo]]:
+        return ShopClock, (self.zone,)  # what it remembers stays in its process
+
     def hour(self, at: datetime) -> int:
         """The hour that the shop's clock shows at that time."""
         seconds = (at - _EPOCH) // _SECOND

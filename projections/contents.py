@@ -60,9 +60,11 @@ async def parts(side: Side, contents: Contents) -> Parts:
     transaction = await side.look()
     rows = await transaction.fetch(
         f"""
-        SELECT {_part(contents)} AS part, count(*) AS rows,
-            sum(hashtextextended(told::text, 0)) AS hashes
-        FROM ({contents.rows}) AS told
+        SELECT part, count(*) AS rows, sum(hash) AS hashes FROM (
+            SELECT {_part(contents)} AS part, hash_record_extended(told, 0) AS hash
+            FROM ({contents.rows}) AS told
+            OFFSET 0  -- else whole rows are sorted, on disk, to be grouped
+        ) AS hashed
         GROUP BY part
         """  # noqa: S608  (made of constants)
     )

@@ -1,12 +1,20 @@
 """Connections to Postgres, and the plain SQL migrations that shape it."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import resources
 
 import asyncpg
 
 MIGRATING = 7_118_290_355  # any number, the same in every process that migrates
+
+AWAY = (
+    *(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
+    asyncpg.InsufficientResourcesError,
+)
+"""What says that Postgres does not answer now, and may soon: it is cut off, starts or shuts down
+(which is an operator's intervention to it), or has no room."""
 
 
 class MigrationChanged(Exception):
@@ -22,6 +30,7 @@ async def connect(
     before: str | None = None,
     name: str = "tillstream",
     patient: bool = True,
+    limits: Mapping[str, str] | None = None,
 ) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool whose connections see one schema first. Small statements: compiling them costs more.
 
@@ -29,6 +38,7 @@ async def connect(
     was still empty, and then that was to scan it; so it would be scanned for as long as it grows.
     `before` is a schema whose tables are seen instead of those of the same name. Who is not
     `patient` does not wait for the disk: a crash of Postgres may undo the last of its commits.
+    `limits` are more settings of the sessions, such as `lock_timeout`.
 
     Raises OSError or asyncpg.PostgresError where the server does not answer.
     """
@@ -44,6 +54,7 @@ async def connect(
             "jit": "off",
             "enable_seqscan": "off" if by_key else "on",
             "synchronous_commit": "on" if patient else "off",
+            **(limits or {}),
         },
     )
 

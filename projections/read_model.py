@@ -147,3 +147,6 @@ class FoldFailed(Exception):
         super().__init__(f"{model} failed on {fact.event.type} {fact.event.id} at {where}")
         self.model = model
         self.fact = fact
+
+    def __reduce__(self) -> tuple[type["FoldFailed"], tuple[str, Fact]]:
+        return FoldFailed, (self.model, self.fact)

@@ -25,16 +25,16 @@ from projections.contents import Comparison, Side, compare
 from projections.live import LiveFigures
 from projections.postgres import connect, connect_alone
 from projections.refold import (
+    Folding,
     Group,
-    Refold,
     Source,
     Tell,
     catch_up,
     create_tables,
     drop_tables,
     offsets_of,
-    refolding,
 )
+from projections.shares import refolding
 from projections.store import GroupStore
 from streams.exclusive import Connection, alone
 
@@ -136,7 +136,7 @@ async def origin(connection: Connection, group: Group, source: Source) -> str:
 
 
 async def _switch_when_near(
-    connection: Connection, group: Group, refold: Refold, tell: Tell
+    connection: Connection, group: Group, refold: Folding, tell: Tell
 ) -> tuple[float, Mapping[str, Comparison]]:
     """Folds on until the switch succeeds; how long it took, and how the tables compare."""
     for attempt in count():
@@ -173,7 +173,7 @@ async def _analyze(connection: Connection, group: Group) -> None:
 
 
 async def _switch(
-    connection: Connection, group: Group, refold: Refold
+    connection: Connection, group: Group, refold: Folding
 ) -> tuple[float, Mapping[str, Comparison]]:
     """Fences the group, folds what is left, and puts the new tables in place. Raises _NotNow."""
     witness = await connect_alone(group.dsn, group.schema)
@@ -244,12 +244,19 @@ _PROGRESS = """
         AND progress.topic = new.topic AND progress.partition = new.partition
 """
 _NO_LONGER_REFUSED = """
-    DELETE FROM "{live}".quarantine WHERE group_name = $1
-        AND (topic, partition, record_offset) NOT IN (
-            SELECT topic, partition, record_offset FROM "{new}".quarantine WHERE group_name = $1
+    DELETE FROM "{live}".quarantine AS kept WHERE group_name = $1
+        AND NOT EXISTS (
+            SELECT FROM "{new}".quarantine AS new WHERE new.group_name = $1
+                AND (new.topic, new.partition, new.record_offset)
+                    = (kept.topic, kept.partition, kept.record_offset)
         )
 """
 _REFUSED = """
-    INSERT INTO "{live}".quarantine
-    SELECT * FROM "{new}".quarantine WHERE group_name = $1 ON CONFLICT DO NOTHING
+    INSERT INTO "{live}".quarantine AS kept
+    SELECT * FROM "{new}".quarantine WHERE group_name = $1
+    ON CONFLICT (group_name, topic, partition, record_offset) DO UPDATE SET
+        event_id = excluded.event_id, field = excluded.field, reason = excluded.reason,
+        key = excluded.key, value = excluded.value, recorded_at = excluded.recorded_at,
+        shop = excluded.shop
+    WHERE (kept.reason, kept.value) IS DISTINCT FROM (excluded.reason, excluded.value)
 """

@@ -4,7 +4,8 @@ The folds need nothing. Offsets are as old as the figures, so the log is read ag
 what was in it already counts as it did. But three things do not follow the offsets:
 
 Redis is ahead. A figure's revision counts up in Postgres, where it now begins anew below what Redis
-holds: every read model gets a new generation, whose figures win over any of the one before.
+holds: every read model gets a new generation, whose figures win over any of the one before. It is
+made of the time, for a rebuild since then has counted the one before up where nobody can see it.
 
 Days were told. The log has DayClosed and DayCorrected of which this Postgres knows nothing; told
 anew they would bear the same ids and say it differently. What the log tells is known again first.
@@ -32,7 +33,10 @@ class Reconciled(NamedTuple):
 
 async def reconcile(transaction: Transaction, told_in_the_log: Iterable[Event]) -> Reconciled:
     """Sets right what does not follow the offsets, in the caller's transaction."""
-    await transaction.execute("UPDATE read_models SET generation = generation + 1")
+    await transaction.execute(
+        "UPDATE read_models SET generation = 1 + greatest("
+        "generation, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
+    )
     days = await _know_what_was_told(transaction, told_in_the_log)
     await transaction.execute(
         """

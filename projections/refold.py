@@ -7,9 +7,9 @@ be stopped, or killed, at any moment, and goes on from there.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
 from faust.types import TP
@@ -20,12 +20,13 @@ from projections.postgres import connect
 from projections.read_model import Step
 from projections.store import GroupStore, Prepared
 from streams.exclusive import Connection
-from streams.readback import log_ends, read_back
+from streams.readback import read_back
 from streams.subscribe import GroupReader, Partition
 from streams.transport import Chunk
 
 _SHARED = ("progress", "quarantine", "read_models")  # what a group has besides its read models
 _MOST_RECORDS = 2_500  # in a chunk
+COMMIT_RECORDS = 25_000  # nobody waits for what is folded anew, and large commits are cheaper
 _SEEK = 1  # there is one seek, at the beginning
 
 _NEAR = 5_000  # records that are left when the workers are as good as reached
@@ -42,6 +43,7 @@ class Source(Struct, frozen=True):
     window: int
     commit_records: int
     clock: ShopClock
+    processes: int = 1  # that fold at the same time, at most
 
 
 class Group(NamedTuple):
@@ -99,7 +101,7 @@ class _Arrived(NamedTuple):
 
 
 class Refold:
-    """Folds the log up to where it is told, and then on. See `refolding`."""
+    """Folds some partitions up to where it is told, and then on. See `refolding_here`."""
 
     def __init__(self, reader: GroupReader[Prepared], source: Source) -> None:
         self._reader = reader
@@ -108,7 +110,6 @@ class Refold:
         self._applying: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
         self._fed: dict[Partition, int] = {}
-        self._lost: Offsets = {}
         self.at: dict[Partition, int] = {}
 
     def _partition(self, topic: str, number: int) -> Partition:
@@ -117,20 +118,12 @@ class Refold:
     def _tp(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._source.prefix + partition.topic, partition.number)
 
-    async def begin(self, live: Offsets) -> None:
-        """Finds out where it has stopped, and whether the log still has all that the live group has
-        read. Raises LogChanged."""
-        names = {TP(*self._tp(partition)): partition for partition in live}
-        ends = await log_ends(self._source.kafka, list(names))
-        self._lost = {p: ends[tp][1] for tp, p in names.items() if ends[tp][1] < live[p]}
+    async def begin(self, partitions: Collection[Partition]) -> None:
+        """Finds out where it has stopped. Raises LogChanged."""
+        names = {TP(*self._tp(partition)): partition for partition in partitions}
         positions = await self._reader.resume(set(names), _SEEK)
         self.at = {names[tp]: offset for tp, offset in positions.items()}
         self._fed = dict(self.at)
-
-    def reach(self, live: Offsets) -> Offsets:
-        """Up to where to go to be where the live group is: where the log has lost its tail, it was
-        further than there is anything to read."""
-        return {**live, **self._lost}
 
     async def to(self, ends: Offsets, tell: Callable[[], object] = lambda: None) -> None:
         """Goes on until all before these offsets is applied, several partitions at once; `tell` is
@@ -191,11 +184,10 @@ class Refold:
 
 
 @asynccontextmanager
-async def refolding(
-    group: Group, source: Source, schema: str, live: Offsets
+async def refolding_here(
+    group: Group, source: Source, schema: str, partitions: Collection[Partition]
 ) -> AsyncIterator[Refold]:
-    """A reader over the tables of `schema`, which `create_tables` has made, for the partitions that
-    the live group has begun to read.
+    """A reader of these partitions over the tables of `schema`, which `create_tables` has made.
 
     Raises LogChanged, ReadModelChanged, Transient.
     """
@@ -208,13 +200,27 @@ async def refolding(
         )
         refold = Refold(reader, source)
         async with refold.working():
-            await refold.begin(live)
+            await refold.begin(partitions)
             yield refold
     finally:
         pool.terminate()
 
 
-async def catch_up(connection: Connection, group: Group, refold: Refold, tell: Tell) -> None:
+class Folding(Protocol):
+    """What folds a group's partitions, in whatever process."""
+
+    @property
+    def at(self) -> Offsets:
+        """Up to where each is folded."""
+
+    def reach(self, live: Offsets) -> Offsets:
+        """Up to where to go to be where the live group is."""
+
+    async def to(self, ends: Offsets, tell: Callable[[], object] = ...) -> None:
+        """Goes on until all before these offsets is applied."""
+
+
+async def catch_up(connection: Connection, group: Group, refold: Folding, tell: Tell) -> None:
     """Folds until little is left to where the workers are, who go on meanwhile."""
     left = _NEAR + 1
     while left > _NEAR:

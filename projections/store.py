@@ -24,6 +24,7 @@ from projections import at_once, fence, skips
 from projections.clock import ShopClock, moment
 from projections.culprit import first_failing
 from projections.live import Publisher
+from projections.postgres import AWAY
 from projections.read_model import (
     LIVE,
     Figure,
@@ -38,19 +39,7 @@ from streams import crash_points
 from streams.crash_points import reached
 from streams.subscribe import Batch, Moved, Part, Partition, Progress, Transient, aside
 
-_TRANSIENT = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.DiskFullError,
-    OSError,
-    TimeoutError,
-)
+_TRANSIENT = (*AWAY, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 @dataclass
@@ -320,7 +309,7 @@ class GroupStore:
                     # asyncpg loses its place where the server ends a connection under it.
                     connection.terminate()
                     raise
-        except (*_TRANSIENT, asyncpg.InternalClientError) as error:
+        except _TRANSIENT as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
 
     @asynccontextmanager

@@ -25,8 +25,8 @@ from projections.refold import (
     create_tables,
     drop_tables,
     offsets_of,
-    refolding,
 )
+from projections.shares import refolding
 from projections.store import GroupStore, ReadModelChanged
 from streams.exclusive import Connection, alone
 

@@ -20,6 +20,8 @@ POINTS = {
     "acknowledging": "as before, on the way to the acknowledgement",
     "acknowledged": "acknowledged to Faust, Kafka has not heard of it",
     "publishing": "figures are on their way to Redis",
+    "command_saved": "inside a command's transaction: all is written, COMMIT is not sent",
+    "command_committed": "Postgres has a command, who asked for it has no answer",
     "relayed": "Kafka has acknowledged the outbox's events, the outbox does not know",
 }
 

@@ -11,11 +11,12 @@ any more waits again.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -54,6 +55,31 @@ _CONNECT_SECONDS = 30.0
 _PAUSE_SECONDS = 1.0
 
 
+class Enqueued(NamedTuple):
+    """A stretch of the outbox with all that was enqueued at once. Ids of others may be in it: who
+    waits for the stretch waits for them, too, and they were enqueued at the same moment."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return (
+            f"outbox:{self.last}" if self.first == self.last else f"outbox:{self.first}-{self.last}"
+        )
+
+    @staticmethod
+    def parse(text: str) -> "Enqueued":
+        """`outbox:17` or `outbox:17-19`. Raises ValueError."""
+        found = _STRETCH.fullmatch(text)
+        if found is None:
+            raise ValueError(f"not of the form outbox:17 or outbox:17-19: {text!r}")
+        last = int(found["last"] or found["first"])
+        return Enqueued(int(found["first"]), last)
+
+
+_STRETCH = re.compile(r"outbox:(?P<first>[0-9]{1,18})(?:-(?P<last>[0-9]{1,18}))?")
+
+
 class TooLarge(Exception):
     """An event is larger than a record may be; it would block all that come after it."""
 
@@ -82,6 +108,30 @@ async def enqueue(transaction: Transaction, events: Sequence[Event]) -> list[int
         _CHANNEL,
     )
     return [row["id"] for row in rows]
+
+
+async def relayed(
+    connection: Transaction, stretches: Sequence[Enqueued], topics: Sequence[str]
+) -> Mapping[Partition, int] | None:
+    """The last offsets at which events of these stretches stand, of some topics; None while one of
+    them waits. What was forgotten since was relayed long ago."""
+    waits = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM outbox, unnest($1::bigint[], $2::bigint[]) AS s (first, last) "
+        "WHERE acknowledged_at IS NULL AND id BETWEEN first AND last AND topic = ANY($3))",
+        *_columns(stretches),
+        topics,
+    )
+    if waits:
+        return None
+    rows = await connection.fetch(
+        "SELECT topic, partition, max(record_offset) AS record_offset "
+        "FROM outbox, unnest($1::bigint[], $2::bigint[]) AS s (first, last) "
+        "WHERE acknowledged_at IS NOT NULL AND id BETWEEN first AND last AND topic = ANY($3) "
+        "GROUP BY topic, partition",
+        *_columns(stretches),
+        topics,
+    )
+    return {(row["topic"], row["partition"]): row["record_offset"] for row in rows}
 
 
 class Relay:

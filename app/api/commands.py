@@ -7,7 +7,7 @@ from typing import Annotated
 import asyncpg
 from fastapi import Header, Request, Response
 
-from app.api.access import Actor
+from app.api.access import Actor, Role
 from app.api.completeness import RETRY
 from app.api.problems import Problem
 from app.commands.execute import Answer, Call, Commands, Done, digest_of
@@ -15,6 +15,7 @@ from app.commands.work import Work
 from app.domain.refusal import Conflict, Forbidden, Invalid, Refusal, Stale, Unknown
 from app.tokens import Tokens
 from app.vault import Erased
+from projections.postgres import AWAY
 
 IdempotencyKey = Annotated[
     str | None,
@@ -32,6 +33,12 @@ _STATUS: dict[type[Refusal], int] = {
     Stale: 412,
 }
 
+_PASSING = {"busy", "in_flight"}  # conflicts with what is under way, not with what is there
+_SOON = {"Retry-After": "1"}
+
+_LEAST_KEY = 22  # 128 bits in base64
+_LEAST_KINDS = 8
+
 
 async def carried_out(
     request: Request,
@@ -48,12 +55,14 @@ async def carried_out(
     password could be guessed, and fast.
     """
     commands: Commands = request.app.state.commands
+    if key is not None and actor.role is Role.ANYONE:
+        check_unguessable(key)
     work_id = Work.new_id()
     tokens: Tokens = request.app.state.tokens
-    target = f"{request.method} {request.url.path}".encode()
+    target = f"{request.method} {request.url.path}?{request.url.query}".encode()
     call = Call(
         actor.shop,
-        actor.id,
+        f"{actor.role}/{actor.id}",
         work_id,
         digest_of(
             target,
@@ -70,21 +79,31 @@ async def carried_out(
         raise refused(refusal) from None
     except Erased as erased:
         raise Problem(409, "erased", str(erased)) from None
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as e:
+    except (*AWAY, asyncpg.IdleInTransactionSessionTimeoutError) as error:
         raise Problem(
             503,
             "postgres_unavailable",
             "whether it was done is not known: send it again, under the same Idempotency-Key",
             headers=RETRY,
-        ) from e
+        ) from error
     return response(done)
+
+
+def check_unguessable(key: str) -> None:
+    """Those who are nobody in particular share their keys: there one is all that tells whose an
+    answer is, and must be as hard to guess as a password. Raises Problem."""
+    if len(key) < _LEAST_KEY or len(set(key)) < _LEAST_KINDS:
+        reason = f"without a token it takes {_LEAST_KEY} random characters and more, as in a UUID"
+        errors = [{"field": "Idempotency-Key", "reason": reason}]
+        raise Problem(422, "guessable", f"Idempotency-Key: {reason}", errors)
 
 
 def refused(refusal: Refusal) -> Problem:
     """A refusal as an answer."""
     errors = [{"field": one.field, "reason": one.reason} for one in refusal.all if one.field]
     detail = "; ".join(map(str, refusal.all))
-    return Problem(_STATUS[type(refusal)], refusal.code, detail, errors)
+    headers = _SOON if refusal.code in _PASSING else None
+    return Problem(_STATUS[type(refusal)], refusal.code, detail, errors, headers)
 
 
 def response(done: Done) -> Response:

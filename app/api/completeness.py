@@ -4,10 +4,11 @@ Figures and offsets are read in one snapshot of Postgres, so they always belong 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import asyncpg
 from fastapi import Query
@@ -15,17 +16,23 @@ from pydantic import BaseModel, Field
 
 from app.api.problems import Problem
 from app.subscriptions import topics_of
+from projections.postgres import AWAY
 from projections.read_model import Transaction, one_generation
 from streams.log import Position
+from streams.outbox import Enqueued, relayed
 from streams.topics import TOPICS, partitions_of
 
+T = TypeVar("T")
+
 _POLL_SECONDS = 0.01
+_OUTBOX = "outbox:"
+_LONGEST_STRETCH = 100_000  # events in one command, and what others said meanwhile
 
 MinPosition = Annotated[
     list[str],
     Query(
-        description="answer only once these positions are in the figures, such as `orders:3:1234`; "
-        "after `wait` seconds a 504",
+        description="answer only once these positions are in the figures, such as `orders:3:1234` "
+        "or a command's `outbox:17`; after `wait` seconds a 504",
         max_length=100,
     ),
 ]
@@ -51,42 +58,82 @@ class Figures:
         self, group: str, min_position: Sequence[str] = (), wait: float = 2.0
     ) -> AsyncIterator[tuple[Transaction, CompleteTo]]:
         """One snapshot: a transaction to query in, and what it is complete to. Raises Problem."""
-        if min_position:
-            wanted = parse_positions(group, min_position, self._partitions)
-            await self._until(group, wanted, wait)
-        try:
+        with _readable():
+            if min_position:
+                await self._reach(group, min_position, wait)
             async with (
                 self._pool.acquire(timeout=5) as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 await one_generation(connection)
                 yield connection, await _complete_to(connection, group)
-        except (
-            OSError,
-            TimeoutError,
-            asyncpg.InterfaceError,
-            asyncpg.PostgresConnectionError,
-        ) as e:
-            raise Problem(
-                503, "postgres_unavailable", "the figures cannot be read now", headers=RETRY
-            ) from e
 
-    async def _until(self, group: str, wanted: Mapping[tuple[str, int], int], wait: float) -> None:
-        if await self._reached(group, wanted):
-            return
+    async def in_the_log(self, group: str, positions: Sequence[str], wait: float) -> list[str]:
+        """These positions as ones in the log, of the topics that a group reads: what a command has
+        said has them once it is relayed. Raises Problem where that takes too long."""
+        with _readable():
+            stretches = parse_outbox(positions)
+            if not stretches:
+                return plain(positions)
+            last = await self._pool.fetchval(_LAST_ENQUEUED) or 0
+            if beyond := [one for one in stretches if one.last > last]:
+                raise _no_position(str(beyond[0]), "is of nothing that was said yet")
+
+            async def placed() -> Mapping[tuple[str, int], int] | None:
+                return await relayed(self._pool, stretches, topics_of(group))
+
+            found = await self._until(placed, wait)
+            return plain(positions) + [str(Position(*at, offset)) for at, offset in found.items()]
+
+    async def _reach(self, group: str, positions: Sequence[str], wait: float) -> None:
+        begun = time.monotonic()
+        places = await self.in_the_log(group, positions, wait)
+        wanted = parse_positions(group, places, self._partitions)
+        await self._until(
+            lambda: self._reached(group, wanted), wait, wait - (time.monotonic() - begun)
+        )
+
+    async def _until(
+        self, found: Callable[[], Awaitable[T | None]], wait: float, left: float | None = None
+    ) -> T:
+        """What is found, by asking again and again. Raises Problem when nothing is `left` of what
+        was to be waited."""
+        if (now := await found()) is not None:
+            return now
         try:
-            async with asyncio.timeout(wait):
-                while not await self._reached(group, wanted):
+            async with asyncio.timeout(wait if left is None else left):
+                while (now := await found()) is None:
                     await asyncio.sleep(_POLL_SECONDS)
+                return now
         except TimeoutError:
             raise not_there_yet(wait) from None
 
-    async def _reached(self, group: str, wanted: Mapping[tuple[str, int], int]) -> bool:
+    async def _reached(
+        self, group: str, wanted: Mapping[tuple[str, int], int]
+    ) -> Literal[True] | None:
         rows = await self._pool.fetch(
             "SELECT topic, partition, next_offset FROM progress WHERE group_name = $1", group
         )
         at = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-        return all(at.get(partition, 0) > offset for partition, offset in wanted.items())
+        return all(at.get(partition, 0) > offset for partition, offset in wanted.items()) or None
+
+
+_LAST_ENQUEUED = """
+    SELECT pg_sequence_last_value(
+        pg_get_serial_sequence(quote_ident(current_schema()) || '.outbox', 'id')
+    )
+"""
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raises Problem where Postgres does not answer."""
+    try:
+        yield
+    except AWAY as error:
+        raise Problem(
+            503, "postgres_unavailable", "the figures cannot be read now", headers=RETRY
+        ) from error
 
 
 RETRY = {"Retry-After": "2"}
@@ -102,15 +149,38 @@ def not_there_yet(wait: float) -> Problem:
     )
 
 
+def _each(positions: Sequence[str]) -> list[str]:
+    return [text.strip() for text in ",".join(positions).split(",")] if positions else []
+
+
+def plain(positions: Sequence[str]) -> list[str]:
+    """Those of them that are positions in the log, or nothing that can be read."""
+    return [text for text in _each(positions) if not text.startswith(_OUTBOX)]
+
+
+def parse_outbox(positions: Sequence[str]) -> list[Enqueued]:
+    """Those of them that stand in the outbox. Raises Problem."""
+    found = []
+    for text in _each(positions):
+        if text.startswith(_OUTBOX):
+            try:
+                found.append(Enqueued.parse(text))
+            except ValueError:
+                raise _no_position(text, "is not of the form outbox:17 or outbox:17-19") from None
+            if not 0 <= found[-1].last - found[-1].first < _LONGEST_STRETCH:
+                raise _no_position(text, "is of no command")
+    return found
+
+
 def parse_positions(
     group: str, positions: Sequence[str], partitions: int
 ) -> dict[tuple[str, int], int]:
     """The last offset asked for of each partition that the group reads; what else there is of
     topics never enters its figures. Raises Problem where a position can be none."""
     wanted: dict[tuple[str, int], int] = {}
-    for text in ",".join(positions).split(",") if positions else ():
+    for text in plain(positions):
         try:
-            topic, partition, offset = Position.parse(text.strip())
+            topic, partition, offset = Position.parse(text)
         except ValueError:
             raise _no_position(text, "is not of the form topic:partition:offset") from None
         if topic not in TOPICS:

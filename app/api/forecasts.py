@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from app.api.completeness import MinPosition, Wait, parse_positions
+from app.api.completeness import Figures, MinPosition, Wait, parse_positions
 from app.api.problems import known_parameters
 from app.learner.client import Asked, LearnerClient
 from app.settings import Settings
@@ -29,10 +29,13 @@ _AWAY: _Responses = {
 _UNKNOWN: _Responses = {404: {"description": "No such series, or not enough closed days of it."}}
 
 
-def _check(request: Request, min_position: list[str]) -> None:
-    """Raises Problem where a position is none."""
+async def _in_the_log(request: Request, min_position: list[str], wait: float) -> str:
+    """Positions as the learner knows them. Raises Problem where one is none."""
     settings: Settings = request.app.state.settings
-    parse_positions(LEARNERS, min_position, settings.partitions)
+    figures: Figures = request.app.state.figures
+    found = await figures.in_the_log(LEARNERS, min_position, wait)
+    parse_positions(LEARNERS, found, settings.partitions)
+    return ",".join(found)
 
 
 @router.get(
@@ -55,7 +58,7 @@ async def forecasts_sales(
 
     Beside each value stands the seasonal naive's: that of the same weekday of the last week.
     """
-    _check(request, min_position)
+    places = await _in_the_log(request, min_position, wait)
     learner: LearnerClient = request.app.state.learner
     asked: Asked = {
         "shop": shop,
@@ -63,7 +66,7 @@ async def forecasts_sales(
         "id": id,
         "currency": currency,
         "horizon": horizon,
-        "min_position": ",".join(min_position),
+        "min_position": places,
         "wait": wait,
     }
     return await learner.ask("/forecasts/sales", asked, wait)
@@ -87,7 +90,7 @@ async def forecasts_scores(
     Every forecast was made, and scored, before its day was learned. MASE is the error relative to
     that of the seasonal naive within the history known when the forecast was made.
     """
-    _check(request, min_position)
+    places = await _in_the_log(request, min_position, wait)
     learner: LearnerClient = request.app.state.learner
     asked: Asked = {
         "shop": shop,
@@ -95,7 +98,7 @@ async def forecasts_scores(
         "id": id,
         "currency": currency,
         "by": by,
-        "min_position": ",".join(min_position),
+        "min_position": places,
         "wait": wait,
     }
     return await learner.ask("/forecasts/scores", asked, wait)
@@ -120,13 +123,13 @@ async def products_bought_together(
     `source` says whether these are `bought_together`, with the number of orders that had both, or,
     where the product was never bought with another, what is `trending` in the shop.
     """
-    _check(request, min_position)
+    places = await _in_the_log(request, min_position, wait)
     learner: LearnerClient = request.app.state.learner
     asked: Asked = {
         "shop": shop,
         "product": product_id,
         "limit": limit,
-        "min_position": ",".join(min_position),
+        "min_position": places,
         "wait": wait,
     }
     return await learner.ask("/bought-together", asked, wait)

@@ -63,8 +63,7 @@ def _of_groups(seen: Seen) -> list[Metric]:
                 read.add_metric([*labels, outcome], getattr(one, outcome))
         unaccounted.add_metric([group.group], group.unaccounted)
         if seen.quarantine is not None:
-            kept = seen.quarantine.rows.get(group.group, 0)
-            missing.add_metric([group.group], group.quarantined - kept)
+            missing.add_metric([group.group], seen.quarantine.missing.get(group.group, 0))
     return [lag, offset, watermark, read, unaccounted, missing]
 
 

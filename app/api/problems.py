@@ -86,6 +86,16 @@ async def known_parameters(request: Request) -> None:
         raise Problem(422, "invalid", detail, errors)
 
 
+_JSON = "application/json"
+
+
+def _no_json(request: Request, error: RequestValidationError) -> bool:
+    """Whether a body was not understood because it does not call itself JSON."""
+    told = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    whole = any(tuple(found["loc"]) == ("body",) for found in error.errors())
+    return whole and bool(error.body) and told != _JSON and not told.endswith("+json")
+
+
 def install(app: FastAPI) -> None:
     """Makes every error of an app a problem."""
 
@@ -93,8 +103,12 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, Problem)
         return answer(error)
 
-    async def invalid(_: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
+        if _no_json(request, error):
+            told = request.headers.get("content-type", "without a name")
+            detail = f"Content-Type {told!r} is not read here: send application/json"
+            return answer(Problem(415, "content_type", detail, headers={"Accept": _JSON}))
         errors = [
             {"field": ".".join(map(str, found["loc"][1:])), "reason": found["msg"]}
             for found in error.errors()

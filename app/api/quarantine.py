@@ -24,6 +24,7 @@ from app.resubmission import (
     resubmitted_json,
 )
 from app.vault import Vault
+from projections.postgres import AWAY
 from projections.quarantine import MOST_LISTED, FailedEvent, Filter, find, listed, parse_position
 from streams.codec import Refused
 
@@ -90,10 +91,10 @@ async def _answering() -> AsyncIterator[None]:
     """Raises Problem where Postgres is away."""
     try:
         yield
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as e:
+    except AWAY as error:
         raise Problem(
             503, "postgres_unavailable", "the quarantine cannot be read now", headers=RETRY
-        ) from e
+        ) from error
 
 
 def _shop(request: Request) -> str:

@@ -20,6 +20,7 @@ from app.api import (
     auth,
     carts,
     coupons,
+    documentation,
     forecasts,
     ingest,
     live,
@@ -33,12 +34,13 @@ from app.api import (
     status,
     users,
 )
+from app.api.bodies import ROOM_BYTES, Bodies
 from app.api.completeness import Figures
 from app.api.counted import Counted
 from app.api.door import Door
 from app.api.limits import Rates, Room
 from app.api.watch import Watch
-from app.commands.execute import Commands
+from app.commands.execute import LIMITS, Commands
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
 from app.login import LogIns, limits
@@ -83,7 +85,9 @@ def create_app(settings: Settings) -> FastAPI:
             Room(settings.intake_bytes),
             Rates(settings.events_per_second),
         )
-        command_pool = await connect(servers.postgres, settings.schema_name, size=10, name=name)
+        command_pool = await connect(
+            servers.postgres, settings.schema_name, size=10, name=name, limits=LIMITS
+        )
         app.state.commands = Commands(command_pool, vault)
         app.state.tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
         app.state.sessions = Sessions(pool)
@@ -128,9 +132,13 @@ def create_app(settings: Settings) -> FastAPI:
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
-    for part in (ingest, quarantine, sales, forecasts, live, status, page, products, auth, users):
-        app.include_router(part.router)
-    for part in (coupons, rates, carts, orders):
+    app.add_middleware(Bodies, room=Room(ROOM_BYTES))
+    for part in (
+        *(ingest, quarantine, sales, forecasts, live, status, page, documentation),
+        *(auth, users),
+        products,
+        *(coupons, rates, carts, orders),
+    ):
         app.include_router(part.router)
 
     @app.get(
@@ -144,6 +152,7 @@ def create_app(settings: Settings) -> FastAPI:
         return schemas()
 
     access.describe(app, settings)
+    documentation.describe_problems(app)
     return app
 
 

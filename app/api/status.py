@@ -82,13 +82,8 @@ def as_json(seen: Seen) -> dict[str, Any]:
         "models": [_model(one, seen) for one in _models(seen)],
         "groups": {one.group: _group(one, seen) for one in seen.groups},
         "failures": failures,
-        "quarantine": seen.quarantine
-        and {"records": seen.quarantine.records, "waiting": seen.quarantine.waiting},
-        "outbox": seen.outbox
-        and {
-            "waiting": seen.outbox.waiting,
-            "oldest_seconds": round(seen.outbox.oldest_seconds, 3),
-        },
+        "quarantine": seen.quarantine and _quarantine(seen.quarantine),
+        "outbox": seen.outbox and _outbox(seen.outbox),
         "learner": seen.learner,
     }
 

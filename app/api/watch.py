@@ -121,9 +121,13 @@ class Watch:
             _unless_away("learner", self._learner.health(), away),
         )
         seen = await _unless_away("postgres", self._stored(ends or {}), away)
+        quarantine = None
+        if seen is not None:
+            # A quarantine too full to be counted in time is no Postgres that is away.
+            quarantine = await _unless_away("quarantine", quarantine_status(self._pool), {})
         for name in away.keys() - self._seen.away.keys():
             logger.warning("does not answer", server=name, error=away[name])
-        groups, outbox, quarantine, failures, versions = seen or ((), None, None, (), {})
+        groups, outbox, failures, versions = seen or ((), None, (), {})
         return Seen(
             away, groups, self._rates(groups), outbox, quarantine, failures, versions, learner
         )
@@ -173,7 +177,6 @@ class Watch:
     ) -> tuple[
         Sequence[GroupStatus],
         OutboxStatus,
-        QuarantineStatus,
         Sequence[Failure],
         Mapping[str, tuple[int, int]],
     ]:
@@ -186,13 +189,7 @@ class Watch:
         ]
         rows = await pool.fetch("SELECT name, version, generation FROM read_models")
         versions = {row["name"]: (row["version"], row["generation"]) for row in rows}
-        return (
-            groups,
-            await outbox_status(pool),
-            await quarantine_status(pool),
-            await standing(pool),
-            versions,
-        )
+        return groups, await outbox_status(pool), await standing(pool), versions
 
     def _rates(self, groups: Sequence[GroupStatus]) -> Mapping[tuple[str, Partition], float]:
         if not self._samples:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Annotated
@@ -23,15 +24,18 @@ from app.subscriptions import GROUPS, steps_of
 
 if TYPE_CHECKING:  # Kafka's and Postgres' clients would slow every command's start
     from projections.rebuild import Rebuilt
-    from projections.refold import Group, Tell
+    from projections.refold import Group, Source, Tell
     from projections.verify import Checked
 
 ALL = "all"
+Processes = Annotated[int, typer.Option(min=1, help="that fold at the same time, at most")]
+_CORES = os.cpu_count() or 1
 
 
 @cli.command()
 def rebuild(
     name: Annotated[str, typer.Argument(help="of a read model, or all")],
+    processes: Processes = _CORES,
 ) -> None:
     """Make a read model's tables anew from the log, while queries and workers go on.
 
@@ -42,9 +46,9 @@ def rebuild(
     from aiokafka.errors import KafkaError
     from redis.exceptions import RedisError
 
-    from app.worker import tune
     from projections.read_model import FoldFailed
     from projections.rebuild import RebuildRunning
+    from streams.interpreter import tune
     from streams.readback import ReadBackFailed
     from streams.subscribe import LogChanged
 
@@ -55,7 +59,7 @@ def rebuild(
         talk.print(f"rebuilding {', '.join(group.tables)}: they are made together")
         try:
             with _bar("folding") as tell:
-                done = asyncio.run(_rebuild(settings, group, tell))
+                done = asyncio.run(_rebuild(settings, group, processes, tell))
         except (RebuildRunning, LogChanged, FoldFailed, ReadBackFailed) as error:
             raise Failed(str(error)) from error
         except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -75,14 +79,15 @@ def verify(
     sample: Annotated[
         int | None, typer.Option(min=1, help="so many orders and days alone, drawn by lot")
     ] = None,
+    processes: Processes = _CORES,
 ) -> None:
     """Fold the log anew and compare every figure that is served with it. Exits with 1 if any
     differs."""
     from redis.exceptions import RedisError
 
-    from app.worker import tune
     from projections.read_model import FoldFailed
     from projections.store import ReadModelChanged
+    from streams.interpreter import tune
     from streams.readback import ReadBackFailed
     from streams.subscribe import LogChanged
 
@@ -93,7 +98,8 @@ def verify(
     for group in groups_of(settings, names or []):
         try:
             with _bar("folding") as tell:
-                checked = asyncio.run(_verify(settings, group, names or [], sample, tell))
+                source = _anew(settings, processes)
+                checked = asyncio.run(_verify(settings, group, source, names or [], sample, tell))
         except (ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed, RedisError) as error:
             raise Failed(str(error)) from error
         wrong += sum(one.found.differing for one in checked)
@@ -101,12 +107,28 @@ def verify(
     raise typer.Exit(1 if wrong else 0)
 
 
+def _anew(settings: Settings, processes: int) -> "Source":
+    """The log, as it is folded anew: the workers' own way, but in larger commits."""
+    from msgspec.structs import replace
+
+    from app.worker import source_of
+    from projections.refold import COMMIT_RECORDS
+
+    source = source_of(settings)
+    records = max(source.commit_records, COMMIT_RECORDS)
+    return replace(source, commit_records=records, processes=processes)
+
+
 async def _verify(
-    settings: Settings, group: "Group", names: Sequence[str], number: int | None, tell: "Tell"
+    settings: Settings,
+    group: "Group",
+    source: "Source",
+    names: Sequence[str],
+    number: int | None,
+    tell: "Tell",
 ) -> "list[Checked]":
     from redis.asyncio import Redis
 
-    from app.worker import source_of
     from projections.live import LiveFigures
     from projections.postgres import migrate
     from projections.sample import verify_sample
@@ -114,7 +136,6 @@ async def _verify(
     from projections.verify import verify_live
 
     await migrate(group.dsn, group.schema)
-    source = source_of(settings)
     if number is not None:
         checked = await verify_sample(group, source, number, Random())  # noqa: S311  (no secret)
         return [one for one in checked if not names or one.read_model in names]
@@ -185,17 +206,16 @@ async def _stale(group: "Group") -> list[str]:
     return []
 
 
-async def _rebuild(settings: Settings, group: "Group", tell: "Tell") -> "Rebuilt":
+async def _rebuild(settings: Settings, group: "Group", processes: int, tell: "Tell") -> "Rebuilt":
     from redis.asyncio import Redis
 
-    from app.worker import source_of
     from projections.live import LiveFigures
     from projections.postgres import migrate
     from projections.rebuild import rebuild as run
     from projections.rebuild import renew_live
 
     await migrate(group.dsn, group.schema)
-    source = source_of(settings)
+    source = _anew(settings, processes)
     done = await run(group, source, tell)
     async with Redis.from_url(settings.servers.redis) as redis:
         await renew_live(group, source.clock, LiveFigures(redis, settings.prefix, {}))

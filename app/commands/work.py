@@ -18,7 +18,7 @@ from app.domain.refusal import Unknown
 from app.vault import Vault
 from streams import codec, money
 from streams.events import PERSONAL, SHOP, VOCABULARY, Data, Event, subject_of
-from streams.outbox import enqueue
+from streams.outbox import Enqueued, enqueue
 
 S = TypeVar("S", bound=Struct)
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
@@ -122,8 +122,8 @@ class Work:
     def new_secret() -> str:
         return secrets.token_urlsafe(32)
 
-    async def save(self, correlation_id: str) -> int | None:
-        """Writes states and events; the last one's id in the outbox. Raises Raced, TooLarge,
+    async def save(self, correlation_id: str) -> Enqueued | None:
+        """Writes states and events; where these are in the outbox. Raises Raced, TooLarge,
         Erased."""
         changed: dict[str, list[tuple[str, Held]]] = defaultdict(list)
         for (table, one), held in self._held.items():
@@ -135,7 +135,8 @@ class Work:
         if not self._told:
             return None
         events = [await self._event(*told, correlation_id) for told in self._told]
-        return (await enqueue(self.connection, events))[-1]
+        ids = await enqueue(self.connection, events)
+        return Enqueued(ids[0], ids[-1])
 
     async def _write(self, table: str, rows: Sequence[tuple[str, Held]]) -> None:
         for sql, some in (

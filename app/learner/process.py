@@ -32,12 +32,12 @@ from app.own_key import own_key
 from app.settings import Settings
 from app.subscriptions import LEARNERS, learners_of, topics_of
 from app.watchdog import watching
-from app.worker import tune
 from ml_online.journal import Overtaken
 from ml_online.models import LearningFailed, Models
 from projections.clock import ShopClock
 from projections.postgres import connect, migrate
 from projections.store import Prepared
+from streams.interpreter import tune
 from streams.readback import ReadBackFailed
 from streams.subscribe import GroupReader, LogChanged, Transient
 from streams.topics import create_topics, partitions_of

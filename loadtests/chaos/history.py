@@ -33,15 +33,16 @@ class Promises(NamedTuple):
     missing: Sequence[str]
     """Acknowledged, and not where it was said to be."""
     uncalled: Sequence[str]
-    """On the log, though nobody has ever sent it."""
+    """On the log, though nobody has ever sent it, or each try was refused."""
     outcomes: Mapping[Outcome, int]
 
 
 def promises(
     history: Iterable[Operation], log: Iterable[Judged], written: Iterable[tuple[str, str]]
 ) -> Promises:
-    """Whether every acknowledged event stands on the log, and nothing that nobody sent. `written`
-    are the (shop, id) of what was written past the API."""
+    """Whether every acknowledged event stands on the log, and nothing that nobody sent, or that
+    was refused whenever it was sent. `written` are the (shop, id) of what was written past the
+    API."""
     at: dict[str, tuple[str, str]] = {}
     for record, _, event in log:
         if event is not None:
@@ -49,7 +50,8 @@ def promises(
     sent, missing, outcomes = set(written), [], Counter[Outcome]()
     for shop, ids, outcome, positions in history:
         outcomes[outcome] += 1
-        sent.update((shop, event_id) for event_id in ids)
+        if outcome is not Outcome.FAILED:
+            sent.update((shop, event_id) for event_id in ids)
         if outcome is Outcome.OK:
             missing += [
                 f"{shop} {event_id} at {position}"

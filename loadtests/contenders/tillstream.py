@@ -7,13 +7,14 @@ import asyncpg
 import uvloop
 
 from app.settings import Settings
-from app.worker import GroupWorker, tune
+from app.worker import GroupWorker
 from loadtests.contenders.job import Job, Progress, told
 from projections.clock import ShopClock
 from projections.orders import ORDERS
 from projections.read_model import Step
 from projections.revenue import REVENUE
 from projections.store import GroupStore, Prepared
+from streams.interpreter import tune
 
 STEPS = (Step(ORDERS, topics=("orders",)), Step(REVENUE, of=ORDERS.name))
 

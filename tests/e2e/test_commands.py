@@ -14,11 +14,16 @@ from streams.readback import log_ends, read_back
 from tests.e2e.service import Service
 
 
-def bearer(service: Service, role: Role = Role.STAFF, id: str = "s-1") -> dict[str, str]:  # noqa: A002
+def bearer(
+    service: Service,
+    role: Role = Role.STAFF,
+    id: str = "s-1",  # noqa: A002
+    shop: str = "main",
+) -> dict[str, str]:
     """The headers of somebody who is logged in."""
     settings = service.settings
     tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
-    token = tokens.issue(Actor(role, id, "main"), datetime.now(UTC), timedelta(minutes=5))
+    token = tokens.issue(Actor(role, id, shop), datetime.now(UTC), timedelta(minutes=5))
     return {"Authorization": f"Bearer {token}"}
 
 

@@ -15,9 +15,10 @@ import uvloop
 from app import logs
 from app.settings import Settings
 from app.subscriptions import steps_of
-from app.worker import GroupWorker, tune
+from app.worker import GroupWorker
 from projections.orders import Posting
 from projections.read_model import Figure, Folded, ReadModel, Setting, Step, Transaction
+from streams.interpreter import tune
 
 
 def poisoned(given: Sequence[Posting]) -> bool:

@@ -121,6 +121,22 @@ _PROGRESS = """
 """
 
 
+async def test_what_redis_has_of_a_rebuild_after_the_backup_gives_way(
+    settings: Settings, pool: Pool, tmp_path: Path
+) -> None:
+    """Also where Redis cannot be cleared: its figures bear the generation of what was rebuilt."""
+    file = tmp_path / "shop.backup"
+    await pool.execute("INSERT INTO read_models VALUES ('revenue', 1, 1)")
+    await backup(settings, file)
+    rebuilt = 9
+    await pool.execute("UPDATE read_models SET generation = $1", rebuilt)
+    await restore(settings, file)
+    restored = await pool.fetchval("SELECT generation FROM read_models")
+    assert restored > rebuilt
+    await reconciled(settings)
+    assert await pool.fetchval("SELECT generation FROM read_models") > restored
+
+
 async def test_nobody_may_be_at_work(settings: Settings, pool: Pool, tmp_path: Path) -> None:
     file = tmp_path / "shop.backup"
     await backup(settings, file)

@@ -4,7 +4,7 @@ The oracle is the learners alone, taught by facts that were never on a log.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from random import Random
 from zoneinfo import ZoneInfo
@@ -24,12 +24,10 @@ from app.subscriptions import LEARNERS, learners_of
 from ml_online.journal import Overtaken
 from ml_online.models import Models
 from projections.clock import ShopClock
-from projections.postgres import connect, migrate
 from streams.codec import Fact
 from streams.events import Event
 from streams.log import Log
 from streams.subscribe import GroupReader, Partition
-from streams.topics import create_topics
 from tests.learning import baskets, day_event, facts, order_event, weekly
 
 PARTITIONS = 3
@@ -40,22 +38,13 @@ Pool = asyncpg.Pool
 
 
 @pytest.fixture
-async def pool(settings: Settings) -> AsyncIterator[Pool]:
-    await migrate(settings.servers.postgres, settings.schema_name)
-    found = await connect(settings.servers.postgres, settings.schema_name)
-    yield found
-    found.terminate()
+def partitions() -> int:
+    return PARTITIONS
 
 
 @pytest.fixture
-async def log(settings: Settings) -> AsyncIterator[Log]:
-    kafka = settings.servers.kafka
-    await create_topics(kafka, PARTITIONS, settings.prefix, topics=("orders", "days"))
-    found = Log(kafka, PARTITIONS, settings.prefix, deadline=20)
-    await found.start()
-    await found.connected()
-    yield found
-    await found.stop()
+def topics() -> Sequence[str]:
+    return ("orders", "days")
 
 
 def history(seed: int = 7) -> list[Event]:

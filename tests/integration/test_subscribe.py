@@ -45,26 +45,6 @@ WINDOW = 500
 Pool = asyncpg.Pool
 
 
-@pytest.fixture
-async def pool(settings: Settings) -> AsyncIterator[Pool]:
-    await migrate(settings.servers.postgres, settings.schema_name)
-    found = await connect(settings.servers.postgres, settings.schema_name)
-    yield found
-    found.terminate()
-
-
-@pytest.fixture
-async def log(settings: Settings) -> AsyncIterator[Log]:
-    """A topic of two partitions, and who appends to it."""
-    kafka = settings.servers.kafka
-    await create_topics(kafka, PARTITIONS, settings.prefix, topics=("orders",))
-    found = Log(kafka, PARTITIONS, settings.prefix, deadline=20)
-    await found.start()
-    await found.connected()
-    yield found
-    await found.stop()
-
-
 def tps(settings: Settings) -> dict[int, TopicPartition]:
     return {n: TopicPartition(settings.prefix + "orders", n) for n in range(PARTITIONS)}
 

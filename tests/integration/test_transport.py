@@ -16,7 +16,6 @@ from faust.types import TP
 from app.settings import Settings
 from app.worker import faust_app
 from streams.log import Log
-from streams.topics import create_topics
 from streams.transport import Chunk, ChunkConsumer, ChunkTransport
 from tests.sales import said
 
@@ -25,15 +24,8 @@ PARTITIONS = 3
 
 
 @pytest.fixture
-async def log(settings: Settings) -> AsyncIterator[Log]:
-    """A topic of three partitions, and who appends to it."""
-    kafka = settings.servers.kafka
-    await create_topics(kafka, PARTITIONS, settings.prefix, topics=("orders",))
-    found = Log(kafka, PARTITIONS, settings.prefix, deadline=20)
-    await found.start()
-    await found.connected()
-    yield found
-    await found.stop()
+def partitions() -> int:
+    return PARTITIONS
 
 
 async def appended(log: Log, count: int, start: int = 0) -> None:

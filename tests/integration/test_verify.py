@@ -15,36 +15,15 @@ from app.api.watch import Seen
 from app.settings import Settings
 from app.subscriptions import steps_of
 from projections.live import LiveFigures
-from projections.postgres import connect, migrate
 from projections.sample import Drawn, Sampler, verify_sample
 from projections.store import GroupStore, ReadModelChanged
 from projections.verify import Checked, verify, verify_live
 from streams.log import Log
-from streams.topics import create_topics
 from tests.integration.test_rebuild import CLOCK, doubled, group_of, schemas, source_of
-from tests.integration.test_subscribe import PARTITIONS, read_all, sales
+from tests.integration.test_subscribe import read_all, sales
 from tests.sales import booked, facts, line, said
 
 Pool = asyncpg.Pool
-
-
-@pytest.fixture
-async def pool(settings: Settings) -> AsyncIterator[Pool]:
-    await migrate(settings.servers.postgres, settings.schema_name)
-    found = await connect(settings.servers.postgres, settings.schema_name)
-    yield found
-    found.terminate()
-
-
-@pytest.fixture
-async def log(settings: Settings) -> AsyncIterator[Log]:
-    kafka = settings.servers.kafka
-    await create_topics(kafka, PARTITIONS, settings.prefix, topics=("orders",))
-    found = Log(kafka, PARTITIONS, settings.prefix, deadline=20)
-    await found.start()
-    await found.connected()
-    yield found
-    await found.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,18 @@
+"""Settings of the interpreter for a process that only folds."""
+
+import asyncio
+import gc
+import sys
+
+import uvloop
+
+
+def tune() -> None:
+    """Collects garbage seldom, changes threads often, and makes quick loops."""
+    # A batch makes a million objects that live until its commit and form no cycles: looking through
+    # them again and again would cost a third of the time.
+    gc.freeze()
+    gc.set_threshold(500_000, 20, 50)
+    sys.setswitchinterval(0.001)
+    # Also for the thread in which Faust talks to Kafka, which makes a loop of its own.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
