@@ -25,6 +25,12 @@ POINTS = {
     "relayed": "Kafka has acknowledged the outbox's events, the outbox does not know",
 }
 
+PAYMENTS = {
+    "intent_made": "Stripe has an order's payment intent, the order does not know",
+    "refund_made": "Stripe has made a refund, or refused it, its order does not know",
+}
+"""Those that only an order with a payment gets to."""
+
 
 def _nothing(_: str) -> None: ...
 
@@ -34,8 +40,10 @@ def armed(setting: str | None) -> Callable[[str], None]:
     if not setting:
         return _nothing
     name, _, count = setting.partition(":")
-    if name not in POINTS:
-        raise ValueError(f"TILLSTREAM_CRASH_AT={setting}: there are {', '.join(POINTS)}")
+    if name not in POINTS and name not in PAYMENTS:
+        raise ValueError(
+            f"TILLSTREAM_CRASH_AT={setting}: there are {', '.join((*POINTS, *PAYMENTS))}"
+        )
     left = int(count or 1)
 
     def reached(point: str) -> None:

@@ -23,7 +23,9 @@ ReadyFile = Annotated[
 
 @cli.command()
 def up(ready_file: ReadyFile = None) -> None:
-    """Start Kafka, Postgres, Redis, the API and the workers, and keep them up until Ctrl-C."""
+    """Start Kafka, Postgres, Redis, the API and the workers, and keep them up until Ctrl-C.
+
+    Where no TILLSTREAM_STRIPE_KEY is set, a stand-in for Stripe is among them."""
     from app.demo import banner
 
     async def during(api: str) -> None:
@@ -75,6 +77,7 @@ async def _staff_of_demo(settings: Settings) -> tuple[str, str]:
 
 
 def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) -> None:
+    from app.cli.payments import stand_in
     from app.demo import ticks
     from app.learner.client import asked
     from app.stack.ports import claim
@@ -102,11 +105,15 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
         port = claim(settings.home, "api", settings.api_port)
         api = f"http://{settings.api_host}:{port}"
         command = (sys.executable, "-m", "app.cli")
+        stripe = stand_in(settings, command, api) if not settings.stripe_key else None
+        paid_by = stripe.clients if stripe else {}
         return [
+            *([stripe.process] if stripe else []),
             AppProcess(
                 "api",
                 (*command, "api", "--port", str(port)),
                 lambda: _answers(api),
+                env=paid_by,
                 address=api,
                 alive=lambda: _answers(api, "live"),
                 stuck_seconds=settings.stuck_seconds,
@@ -116,6 +123,7 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
                     "worker" if group == GROUPS[0] else f"worker-{group}",
                     (*command, "worker", "--group", group),
                     lambda group=group: _reads(found, group),  # type: ignore[misc]
+                    env=paid_by,
                     stuck_seconds=settings.stuck_seconds,
                 )
                 for group in GROUPS
