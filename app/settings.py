@@ -116,6 +116,11 @@ class Settings(BaseSettings):
         description="signs access tokens; unset: a key made in the home. Of several, separated by "
         "commas, the first signs, and the others' tokens are still taken",
     )
+    images: str | None = Field(
+        None,
+        description="where images are kept, such as `s3://bucket/images`, by AWS's own settings; "
+        "unset: in the home",
+    )
     snapshot_key: str | None = Field(
         None, description="signs the models' snapshots; unset: a key made in the home"
     )
