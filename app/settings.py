@@ -83,6 +83,10 @@ class Settings(BaseSettings):
         30, ge=0, description="seconds that late sales must rest before a past day is told"
     )
 
+    cart_silence: float = Field(
+        3600, gt=0, description="seconds after which a cart where nothing happens is abandoned"
+    )
+
     prefix: str = Field("", description="put before topic and group names, to share one Kafka")
     schema_name: str = Field("tillstream", description="the Postgres schema of the read models")
     partitions: int = Field(12, ge=1, description="of each topic, fixed when it is created")
