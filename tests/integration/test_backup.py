@@ -70,12 +70,13 @@ async def test_a_rebuild_takes_no_table_away_under_a_backup(
             while not await holding.fetchval(_WAITS, f"{settings.schema_name}.answers"):
                 await asyncio.sleep(0.02)
             with pytest.raises(asyncpg.LockNotAvailableError):
-                async with rebuilding.transaction():
-                    await rebuilding.execute("SET LOCAL lock_timeout = '100ms'")
-                    await rebuilding.execute("LOCK TABLE read_models IN ACCESS EXCLUSIVE MODE")
+                await rebuilding.execute(_EXCHANGE)
         await writing
 
 
+_EXCHANGE = """
+    BEGIN; SET LOCAL lock_timeout = '100ms'; LOCK TABLE read_models IN ACCESS EXCLUSIVE MODE; COMMIT
+"""
 _WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = $1::text::regclass AND NOT granted)"
 
 
