@@ -144,7 +144,7 @@ async def test_where_the_log_has_lost_its_beginning_no_figure_is_called_wrong(
     await admin.start()
     try:
         await admin.delete_records(
-            {TopicPartition(orders, n): RecordsToDelete(2) for n in range(PARTITIONS)}
+            {TopicPartition(orders, n): RecordsToDelete(2) for n in range(settings.partitions)}
         )
     finally:
         await admin.close()
