@@ -102,3 +102,5 @@ CATALOGUE: Mapping[str, tuple[Prepare, Mapping[str, str]]] = {
     "reviews_retract": (reviewed, REVIEW),
     "reviews_moderate": (reviewed, REVIEW),
 }
+
+BUYERS = {"reviews_create", "reviews_edit", "reviews_retract"}
