@@ -73,7 +73,8 @@ _BODY: dict[str, Any] = {
                     "required": ["url"],
                     "additionalProperties": False,
                     "properties": {"url": {"type": "string", "format": "uri", "maxLength": 2048}},
-                }
+                },
+                "example": {"url": "https://example.com/mug.jpg"},
             },
         },
     }
