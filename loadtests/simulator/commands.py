@@ -56,8 +56,13 @@ class Shopping:
         for category in sorted({product.category for product in self._products}):
             told = {"category_id": category, "name": category.title()}
             await self._staff("POST", "/v1/categories", told, there=True)
-        for product in self._products:
-            await self._staff("POST", "/v1/products", _offered(product), there=True)
+        left = iter(self._products)
+
+        async def offer() -> None:
+            for product in left:
+                await self._staff("POST", "/v1/products", _offered(product), there=True)
+
+        await asyncio.gather(*(offer() for _ in range(AT_ONCE)))
 
     async def play(self, rate: float, limit: int, on_done: Callable[[int], None]) -> None:
         """Raises Refused."""
