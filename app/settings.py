@@ -83,6 +83,10 @@ class Settings(BaseSettings):
         30, ge=0, description="seconds that late sales must rest before a past day is told"
     )
 
+    cart_silence: float = Field(
+        3600, gt=0, description="seconds after which a cart where nothing happens is abandoned"
+    )
+
     prefix: str = Field("", description="put before topic and group names, to share one Kafka")
     schema_name: str = Field("tillstream", description="the Postgres schema of the read models")
     partitions: int = Field(12, ge=1, description="of each topic, fixed when it is created")
@@ -105,10 +109,21 @@ class Settings(BaseSettings):
     )
     metrics_host: str = "127.0.0.1"
 
+    stripe_key: str | None = Field(None, description="Stripe's secret key; unset: no cards")
+    stripe_webhook_secret: Annotated[list[str], NoDecode] = Field(
+        [], description="sign Stripe's webhooks, comma-separated: while one is changed, two"
+    )
+    stripe_url: str | None = Field(None, description="instead of Stripe's: that of a stand-in")
+
     token_key: str | None = Field(
         None,
         description="signs access tokens; unset: a key made in the home. Of several, separated by "
         "commas, the first signs, and the others' tokens are still taken",
+    )
+    images: str | None = Field(
+        None,
+        description="where images are kept, such as `s3://bucket/images`, by AWS's own settings; "
+        "unset: in the home",
     )
     snapshot_key: str | None = Field(
         None, description="signs the models' snapshots; unset: a key made in the home"
@@ -116,7 +131,7 @@ class Settings(BaseSettings):
     snapshot_seconds: float = Field(60.0, gt=0, description="between snapshots of the models")
     learner_host: str = Field("127.0.0.1", description="where the learner answers the API")
 
-    @field_validator("origins", "proxies", mode="before")
+    @field_validator("origins", "proxies", "stripe_webhook_secret", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         return (
