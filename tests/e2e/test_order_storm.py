@@ -92,3 +92,29 @@ async def test_baskets_of_the_same_in_any_order_never_lock_each_other_out(
             if answer.status_code == 201 and not back:
                 taken.update(basket)
         assert await shop.stock() == {variant: (UNITS, taken[variant]) for variant in variants}
+
+
+async def test_who_cannot_be_served_now_is_told_so(service: Service, tag: str) -> None:
+    """While somebody holds on to the stock, buyers take up all connections, and no more wait for
+    one than can have it soon: all are told to come again, and then are served."""
+    async with counter(service, f"held-{tag}") as shop:
+        await shop.lists("mug")
+        before = await shop.rows()
+        async with shop.database() as other:
+            async with other.transaction():
+                await other.execute(
+                    "SELECT 1 FROM stock WHERE shop = $1 AND id = 'mug' FOR UPDATE", shop.shop
+                )
+                async with asyncio.timeout(60):
+                    answers = await asyncio.gather(
+                        *(
+                            shop.post("/v1/orders", wish({"mug": 1}), shop.customer(f"u-{number}"))
+                            for number in range(30)
+                        )
+                    )
+                assert {answer.status_code for answer in answers} == {409, 503}
+                for answer in answers:
+                    assert int(answer.headers["Retry-After"]) > 0
+                    assert answer.json()["code"] in ("busy", "postgres_unavailable")
+        assert await shop.rows() == before
+        assert (await shop.orders({"mug": 1}))["status"] == "completed"
