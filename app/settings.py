@@ -83,6 +83,10 @@ class Settings(BaseSettings):
         30, ge=0, description="seconds that late sales must rest before a past day is told"
     )
 
+    cart_silence: float = Field(
+        3600, gt=0, description="seconds after which a cart where nothing happens is abandoned"
+    )
+
     prefix: str = Field("", description="put before topic and group names, to share one Kafka")
     schema_name: str = Field("tillstream", description="the Postgres schema of the read models")
     partitions: int = Field(12, ge=1, description="of each topic, fixed when it is created")
@@ -115,6 +119,11 @@ class Settings(BaseSettings):
         None,
         description="signs access tokens; unset: a key made in the home. Of several, separated by "
         "commas, the first signs, and the others' tokens are still taken",
+    )
+    images: str | None = Field(
+        None,
+        description="where images are kept, such as `s3://bucket/images`, by AWS's own settings; "
+        "unset: in the home",
     )
     snapshot_key: str | None = Field(
         None, description="signs the models' snapshots; unset: a key made in the home"

@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from app import logs, metrics
-from app.commands.execute import keep_forgetting
+from app.abandonment import Abandonment
+from app.commands.execute import LIMITS, keep_forgetting
 from app.observed import Observed
 from app.payments.opened import opened
 from app.payments.settling import Settler
@@ -173,7 +174,8 @@ class GroupWorker(faust.Worker):
 
     def _beside(self) -> list[Coroutine[Any, Any, None]]:
         """What one worker of all those of a group does beside: closing days, emptying the outbox,
-        forgetting old answers, seeing to payments, checking samples. None ever fails."""
+        telling abandoned carts, forgetting old answers, seeing to payments, checking samples. None
+        ever fails."""
         if self.group != CLOSING_GROUP:
             return []
         settings, servers = self.settings, self.settings.servers
@@ -183,10 +185,12 @@ class GroupWorker(faust.Worker):
             grace=timedelta(seconds=settings.day_grace),
             settle=timedelta(seconds=settings.day_settle),
         )
+        pool = partial(connect, servers.postgres, settings.schema_name, size=1, limits=LIMITS)
         told = partial(told_in_the_log, servers.kafka, settings.prefix)
         return [
             Closer(alone, rules, settings.partitions, told).run(),
             Relay(alone, servers.kafka, settings.partitions, settings.prefix).run(),
+            Abandonment(alone, pool, timedelta(seconds=settings.cart_silence)).run(),
             keep_forgetting(alone),
             *self._paying(),
             *self._sampling(),

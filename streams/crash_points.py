@@ -20,11 +20,14 @@ POINTS = {
     "acknowledging": "as before, on the way to the acknowledgement",
     "acknowledged": "acknowledged to Faust, Kafka has not heard of it",
     "publishing": "figures are on their way to Redis",
-    "command_saved": "inside a command's transaction: all is written, COMMIT is not sent",
-    "command_committed": "Postgres has a command, who asked for it has no answer",
     "relayed": "Kafka has acknowledged the outbox's events, the outbox does not know",
 }
 
+OF_COMMANDS = {
+    "command_saved": "inside a command's transaction: all is written, COMMIT is not sent",
+    "command_committed": "Postgres has a command, who asked for it has no answer",
+}
+"""Points of the API, not of a worker."""
 PAYMENTS = {
     "intent_made": "Stripe has an order's payment intent, the order does not know",
     "refund_made": "Stripe has made a refund, or refused it, its order does not know",
@@ -40,10 +43,9 @@ def armed(setting: str | None) -> Callable[[str], None]:
     if not setting:
         return _nothing
     name, _, count = setting.partition(":")
-    if name not in POINTS and name not in PAYMENTS:
-        raise ValueError(
-            f"TILLSTREAM_CRASH_AT={setting}: there are {', '.join((*POINTS, *PAYMENTS))}"
-        )
+    points = (*POINTS, *OF_COMMANDS, *PAYMENTS)
+    if name not in points:
+        raise ValueError(f"TILLSTREAM_CRASH_AT={setting}: there are {', '.join(points)}")
     left = int(count or 1)
 
     def reached(point: str) -> None:

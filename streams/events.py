@@ -578,6 +578,57 @@ class ProductReviewed(Data, frozen=True, kw_only=True):
     review_id: Id | None = None
     review_body: Text | None = None
     rating: Stars
+    verified: bool | None = None  # whether an order of theirs has the product
+
+
+class ReviewEdited(Data, frozen=True, kw_only=True):
+    """The whole review as it is from now on."""
+
+    product_id: Id
+    review_id: Id
+    review_body: Text | None = None
+    rating: Stars
+    verified: bool | None = None
+
+
+class ReviewRetracted(Data, frozen=True, kw_only=True):
+    product_id: Id
+    review_id: Id
+
+
+class ReviewModerated(Data, frozen=True, kw_only=True):
+    """The shop hides a review, or shows it again; `reason` is for its author, too."""
+
+    product_id: Id
+    review_id: Id
+    hidden: bool
+    reason: Name | None = None
+
+
+# Categories: keyed by category. What `category` says in other events is this id, so that a new
+# name or place leaves the figures of a category together.
+
+
+class CategoryAdded(Data, frozen=True, kw_only=True):
+    category_id: Category
+    name: Name
+    parent: Category | None = None
+
+
+class CategoryRenamed(Data, frozen=True, kw_only=True):
+    category_id: Category
+    name: Name
+
+
+class CategoryMoved(Data, frozen=True, kw_only=True):
+    """It stands below another one from now on, or at the top."""
+
+    category_id: Category
+    parent: Category | None = None
+
+
+class CategoryRemoved(Data, frozen=True, kw_only=True):
+    category_id: Category
 
 
 # Accounts: keyed by person. A password, and what is made of one, is in none of them.
@@ -741,6 +792,18 @@ VOCABULARY: Mapping[str, Kind] = {
     ),
     **_kinds("catalog", ("product_id",), StockThresholdChanged, LowStockReached, ours=True),
     **_kinds(
+        "catalog",
+        ("product_id",),
+        *(ReviewEdited, ReviewRetracted, ReviewModerated),
+        ours=True,
+    ),
+    **_kinds(
+        "catalog",
+        ("category_id",),
+        *(CategoryAdded, CategoryRenamed, CategoryMoved, CategoryRemoved),
+        ours=True,
+    ),
+    **_kinds(
         "customers",
         ("user_id",),
         *(AccountRegistered, ProfileChanged, RoleChanged, PasswordChanged, AccountClosed),
@@ -765,6 +828,7 @@ PERSONAL: Mapping[str, tuple[str, ...]] = {
     "ProductShared": ("share_message", "recipient"),
     "CartShared": ("share_message", "recipient"),
     "ProductReviewed": ("review_body",),
+    "ReviewEdited": ("review_body",),
     "AccountRegistered": ("email", "name", "phone"),
     "ProfileChanged": ("name", "phone"),
     "AddressAdded": ("address",),

@@ -68,10 +68,7 @@ async def carts_open(
     actor: Annotated[Actor, Depends(access.ANYONE)],
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """An empty cart. A customer has one, and gets it again; a guest gets a `token` for a new one.
-
-    To guests no answer is kept: under the same key, others would get their token.
-    """
+    """An empty cart. A customer has one and gets it again; a guest gets a `token` for a new one."""
     customer = None if actor.role in (Role.ANYONE, Role.GUEST) else actor.id
     tokens: Tokens = request.app.state.tokens
 
@@ -83,8 +80,7 @@ async def carts_open(
         token = tokens.issue(guest, work.now, GUESTS_TOKEN_LASTS)
         return answer._replace(body={**answer.body, "token": token})
 
-    key = idempotency_key if customer is not None else None
-    return await carried_out(request, actor, key, None, handle)
+    return await carried_out(request, actor, idempotency_key, None, handle)
 
 
 @router.get("/v1/carts/{cart_id}", operation_id="carts_get")

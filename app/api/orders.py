@@ -1,18 +1,15 @@
 """`/v1/orders`: the shop's own orders, from their placing on; of others, what their events say."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
-import asyncpg
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.api import access
 from app.api.access import Actor, Role
-from app.api.commands import IdempotencyKey, IfMatch, carried_out, etag
-from app.api.completeness import RETRY, Figures, MinPosition, Wait
+from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.completeness import Figures, MinPosition, Wait
 from app.api.order_bodies import (
     ALL_BACK,
     ALL_OF_IT,
@@ -28,16 +25,18 @@ from app.api.order_bodies import (
     units_of,
 )
 from app.api.problems import Problem, known_parameters
-from app.api.sales import From, Shop, To, check_range
+from app.api.reading import Limit, reading, versioned
+from app.api.sales import From, To, check_range
 from app.commands import ordering, placing
 from app.commands.ordering import Party
 from app.commands.work import Work
+from app.domain.order import ORDER
 from app.domain.refunding import Wanted
 from app.queries import orders as queries
-from app.queries.orders import MOST_LISTED, Filter
+from app.queries.orders import Filter
+from app.queries.states import States
 from projections import orders as figures_of_orders
 from projections.clock import ShopClock
-from projections.read_model import Transaction
 
 router = APIRouter(tags=["orders"])
 
@@ -53,14 +52,6 @@ def party_of(actor: Actor) -> Party:
     """Whom an actor is to the orders of a shop."""
     staff = actor.role in (Role.STAFF, Role.ADMIN)
     return Party(actor.id, staff=staff, guest=actor.role is Role.GUEST)
-
-
-async def _anyone(request: Request, shop: Shop = "main") -> Actor:
-    """Who asks, as far as that is known: what is nobody's own is shown to who has a write key."""
-    try:
-        return await access.ANYONE(request, shop)
-    except Problem:
-        return Actor(Role.ANYONE, "", shop)
 
 
 @router.post("/v1/orders", operation_id="orders_place", status_code=201)
@@ -92,7 +83,7 @@ async def orders_list(
     user: Annotated[str | None, Query(max_length=128, pattern=_NO_NUL)] = None,
     first: From = None,
     last: To = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
+    limit: Limit = 50,
     cursor: Annotated[
         str | None,
         Query(max_length=256, pattern=_NO_NUL, description="`next_cursor` of the page before"),
@@ -108,15 +99,16 @@ async def orders_list(
         _beginning(first, clock),
         _beginning(last + timedelta(days=1) if last else None, clock),
     )
-    async with _reading(request) as transaction:
-        return _secret(await _page(transaction, actor.shop, wanted, limit, cursor))
+    async with reading(request, actor) as states:
+        found = await _page(states, wanted, limit, cursor)
+    return Response(
+        orjson.dumps(found), headers={"Cache-Control": "no-store"}, media_type="application/json"
+    )
 
 
-async def _page(
-    transaction: Transaction, shop: str, wanted: Filter, limit: int, cursor: str | None
-) -> Any:
+async def _page(states: States, wanted: Filter, limit: int, cursor: str | None) -> Any:
     try:
-        return await queries.listed(transaction, shop, wanted, limit, cursor)
+        return await queries.listed(states.connection, states.shop, wanted, limit, cursor)
     except ValueError:
         reason = "no cursor of an answer before"
         errors = [{"field": "cursor", "reason": reason}]
@@ -134,11 +126,11 @@ def _beginning(day: date | None, clock: ShopClock) -> datetime | None:
 )
 async def orders_tax(request: Request, actor: Shopper, order_id: OrderId) -> Response:
     """The taxes of an order, by line and by rate."""
-    async with _reading(request) as transaction:
-        found = await queries.find(transaction, actor.shop, order_id)
-    if found is None or not party_of(actor).may_see(found.order):
+    async with reading(request, actor) as states:
+        found = await states.find(ORDER, order_id)
+    if found is None or not party_of(actor).may_see(found[0]):
         raise _unknown(order_id)
-    return _secret(queries.taxes(found.order), found.version)
+    return versioned(queries.taxes(found[0]), found[1])
 
 
 @router.get(
@@ -149,9 +141,8 @@ async def orders_tax(request: Request, actor: Shopper, order_id: OrderId) -> Res
 )
 async def orders_get(
     request: Request,
-    actor: Annotated[Actor, Depends(_anyone)],
+    actor: Annotated[Actor, Depends(access.ORDERS)],
     order_id: Annotated[str, Path(max_length=128, pattern=_NO_NUL)],
-    shop: Shop = "main",
     min_position: MinPosition = [],  # noqa: B006
     wait: Wait = 2.0,
 ) -> Any:
@@ -160,15 +151,15 @@ async def orders_get(
     known = actor.role in (Role.GUEST, Role.CUSTOMER, Role.STAFF, Role.ADMIN)
     party = party_of(actor)
     if known:
-        async with _reading(request) as transaction:
-            own = await queries.find(transaction, actor.shop, order_id)
-        if own and party.may_see(own.order):
-            return _secret(ordering.view(own.order), own.version)
+        async with reading(request, actor) as states:
+            own = await states.find(ORDER, order_id)
+        if own and party.may_see(own[0]):
+            return versioned(ordering.view(own[0]), own[1])
         if not party.staff:
             raise _unknown(order_id)
     figures: Figures = request.app.state.figures
     async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
-        found = await figures_of_orders.order(transaction, shop, order_id)
+        found = await figures_of_orders.order(transaction, actor.shop, order_id)
     if found is None:
         raise Problem(404, "unknown_order", f"no event of order {order_id!r} has been read")
     return {**found, "complete_to": complete_to}
@@ -305,25 +296,6 @@ async def orders_return(
             reason=told.reason,
         ),
     )
-
-
-@asynccontextmanager
-async def _reading(request: Request) -> AsyncIterator[Transaction]:
-    """A connection for one answer. Raises Problem."""
-    pool: asyncpg.Pool[asyncpg.Record] = request.app.state.pool
-    try:
-        async with pool.acquire(timeout=5) as connection:
-            yield connection
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as e:
-        raise Problem(503, "postgres_unavailable", "it cannot be read now", headers=RETRY) from e
-
-
-def _secret(body: Any, version: int | None = None) -> Response:
-    """What is somebody's own: with its ETag where it can be changed, and never cached."""
-    headers = {"Cache-Control": "no-store"}
-    if version is not None:
-        headers["ETag"] = etag(version)
-    return Response(orjson.dumps(body), headers=headers, media_type="application/json")
 
 
 def _unknown(order_id: str) -> Problem:

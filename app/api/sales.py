@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
+from app.api import access
 from app.api.completeness import CompleteTo, Figures, MinPosition, Wait
 from app.api.problems import Problem, known_parameters
 from projections import best_sellers, days, revenue
@@ -29,7 +30,12 @@ def _answer(complete_to: CompleteTo, **rest: Any) -> dict[str, Any]:
     return {**rest, "complete_to": complete_to}
 
 
-@router.get("/v1/sales/revenue", operation_id="sales_revenue", tags=["sales"])
+@router.get(
+    "/v1/sales/revenue",
+    operation_id="sales_revenue",
+    tags=["sales"],
+    dependencies=[Depends(access.FIGURES)],
+)
 async def sales_revenue(
     request: Request,
     first: From = None,
@@ -65,7 +71,12 @@ async def sales_revenue(
     return _answer(complete_to, shop=shop, grain=grain, by=by, timezone=clock.zone.key, rows=rows)
 
 
-@router.get("/v1/sales/days", operation_id="sales_days", tags=["sales"])
+@router.get(
+    "/v1/sales/days",
+    operation_id="sales_days",
+    tags=["sales"],
+    dependencies=[Depends(access.FIGURES)],
+)
 async def sales_days(
     request: Request,
     first: From = None,
@@ -98,7 +109,12 @@ async def sales_days(
     return _answer(complete_to, shop=shop, level=level, timezone=clock.zone.key, rows=rows)
 
 
-@router.get("/v1/sales/top-products", operation_id="sales_top_products", tags=["sales"])
+@router.get(
+    "/v1/sales/top-products",
+    operation_id="sales_top_products",
+    tags=["sales"],
+    dependencies=[Depends(access.FIGURES)],
+)
 async def sales_top_products(
     request: Request,
     first: From = None,

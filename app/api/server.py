@@ -19,9 +19,11 @@ from app.api import (
     access,
     auth,
     carts,
+    categories,
     coupons,
     documentation,
     forecasts,
+    images,
     ingest,
     live,
     orders,
@@ -31,8 +33,10 @@ from app.api import (
     products,
     quarantine,
     rates,
+    reviews,
     sales,
     status,
+    stock,
     users,
 )
 from app.api.bodies import ROOM_BYTES, Bodies
@@ -48,7 +52,7 @@ from app.login import LogIns, limits
 from app.own_key import own_key
 from app.passwords import Passwords
 from app.payments.opened import provider_of
-from app.people import People
+from app.queries.accounts import People
 from app.sessions import Sessions
 from app.settings import Settings
 from app.tokens import Tokens
@@ -92,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         )
         app.state.commands = Commands(command_pool, vault)
         app.state.provider = provider_of(settings)
+        app.state.images = images.Images(settings.images, settings.home)
         app.state.tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
         app.state.sessions = Sessions(pool)
         app.state.people = People(pool)
@@ -141,11 +146,10 @@ def create_app(settings: Settings) -> FastAPI:
     for part in (
         *(ingest, quarantine, sales, forecasts, live, status, page, documentation),
         *(auth, users),
-        products,
-        *(coupons, rates, carts),
+        *(categories, products, images, stock, reviews),
+        *(coupons, rates, carts, orders),
     ):
         app.include_router(part.router)
-    app.include_router(orders.router)
 
     @app.get(
         "/v1/schemas",

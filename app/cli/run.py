@@ -48,6 +48,8 @@ def demo(
     settings = Settings()
 
     async def during(api: str) -> None:
+        email, password = await _staff_of_demo(settings)
+        talk.print(f"[green]✓[/] staff     log in as {email}, password {password}")
         key = _write_key(settings)
         run_id = datetime.now(UTC).strftime("%m%d%H%M%S")
         feed = asyncio.create_task(run(api, key, rate=rate, seed=seed, run_id=run_id))
@@ -62,6 +64,16 @@ def demo(
             await asyncio.gather(feed, view, return_exceptions=True)
 
     _stack(ready_file, during)
+
+
+async def _staff_of_demo(settings: Settings) -> tuple[str, str]:
+    """Somebody to log in as, with a password that nobody had before."""
+    from app.registrar import registrar
+
+    email, password = "staff@demo.invalid", secrets.token_urlsafe(12)
+    async with registrar(settings) as accounts:
+        await accounts.ensure("main", email, password, "admin", "The demo's staff")
+    return email, password
 
 
 def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) -> None:
@@ -167,13 +179,25 @@ def api(
     from app.api.server import serve
 
     settings = Settings()
-    if DEMO_KEY in settings.write_keys and settings.api_host not in ("127.0.0.1", "localhost"):
-        raise SettingsError(
-            f"the write key {DEMO_KEY!r} is known to everyone: before you listen on "
-            f"{settings.api_host}, set TILLSTREAM_WRITE_KEYS=KEY:main (for example "
-            f"{secrets.token_urlsafe(16)}:main)"
-        )
+    if settings.api_host not in ("127.0.0.1", "localhost"):
+        _check_before_listening(settings)
     serve(settings, port if port is not None else settings.api_port)
+
+
+def _check_before_listening(settings: Settings) -> None:
+    """What suits one machine alone is no default for others. Raises SettingsError."""
+    for kind, keys in (("write", settings.write_keys), ("read", settings.read_keys)):
+        if DEMO_KEY in keys:
+            raise SettingsError(
+                f"the {kind} key {DEMO_KEY!r} is known to everyone: before you listen on "
+                f"{settings.api_host}, set TILLSTREAM_{kind.upper()}_KEYS=KEY:main (for example "
+                f"{secrets.token_urlsafe(16)}:main)"
+            )
+    if settings.figures is None:
+        raise SettingsError(
+            f"whoever reaches {settings.api_host} could read the shop's figures: set "
+            "TILLSTREAM_FIGURES=staff, for who is logged in and read keys, or =open if you mean it"
+        )
 
 
 @cli.command()

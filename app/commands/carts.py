@@ -32,7 +32,7 @@ async def add_line(
 ) -> Answer:
     """More units of a variant, at its present price."""
     cart = await _owned(work, call, cart_id, shopper)
-    sale = found(await on_sale(work, [variant]), variant)
+    sale = found(await on_sale(work, [variant], priced=False), variant)
     offer = sale.offer(variant, quantity)
     return _told(work, cart, shopping.add(cart, offer, sale.product.currency, sale.available))
 
@@ -42,7 +42,7 @@ async def change_line(
 ) -> Answer:
     """Another quantity of a variant that is in the cart."""
     cart = await _owned(work, call, cart_id, shopper)
-    sales = await on_sale(work, [variant])
+    sales = await on_sale(work, [variant], priced=False)
     offers = offered(sales, [(variant, quantity)])
     available = sales[variant].available if offers else 0
     offer = offers[0] if offers else None
@@ -60,7 +60,7 @@ async def remove_line(
 async def agree_to_prices(work: Work, call: Call, cart_id: str, shopper: Shopper) -> Answer:
     """The present prices, where they are others than the shopper was shown."""
     cart = await _owned(work, call, cart_id, shopper)
-    sales = await on_sale(work, [line.variant for line in cart.lines])
+    sales = await on_sale(work, [line.variant for line in cart.lines], priced=False)
     return _told(work, cart, shopping.reprice(cart, prices(sales)))
 
 

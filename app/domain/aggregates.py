@@ -7,9 +7,11 @@ from typing import Any
 from app.domain.account import ACCOUNT
 from app.domain.aggregate import Aggregate
 from app.domain.cart import CART
+from app.domain.category import CATEGORY
 from app.domain.coupon import COUPON
 from app.domain.order import ORDER
 from app.domain.product import PRODUCT
+from app.domain.review import REVIEW
 from app.domain.shipping import SHIPPING_RATES
 from app.domain.stock import STOCK
 from app.domain.tax import TAX_RATES
@@ -17,6 +19,7 @@ from streams.events import Data
 
 AGGREGATES: Sequence[Aggregate[Any]] = (
     ACCOUNT,
+    CATEGORY,
     PRODUCT,
     COUPON,
     TAX_RATES,
@@ -24,6 +27,7 @@ AGGREGATES: Sequence[Aggregate[Any]] = (
     CART,
     ORDER,
     STOCK,
+    REVIEW,
 )
 
 OF_EVENT: Mapping[type[Data], Aggregate[Any]] = {

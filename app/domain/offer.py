@@ -31,11 +31,25 @@ class Offer(Struct, frozen=True, omit_defaults=True):
         return (*((self.category,) if self.category else ()), *self.within)
 
 
-def offer(product: Product | None, variant: str, quantity: int, field: str = "variant") -> Offer:
+def offer(
+    product: Product | None,
+    variant: str,
+    quantity: int,
+    field: str = "variant",
+    within: Sequence[str] = (),
+) -> Offer:
     """What a product's variant costs now. Raises Unknown, Conflict."""
     found = product.variant(variant) if product else None
     if product is None or found is None:
         raise Unknown("unknown", f"there is no variant {variant!r}", field)
     if product.delisted:
         raise Conflict("delisted", f"{product.name} is not for sale any more", field)
-    return Offer(product.product_id, variant, product.name, found.price, quantity, product.category)
+    return Offer(
+        product.product_id,
+        variant,
+        product.name,
+        found.price,
+        quantity,
+        product.category,
+        within,
+    )

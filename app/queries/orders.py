@@ -10,8 +10,6 @@ from app.domain.order import ORDER, Order, OrderLine
 from projections.read_model import Transaction
 from streams.money import Money
 
-MOST_LISTED = 200
-
 
 class Filter(NamedTuple):
     """Which orders; None is all. Those placed from `first` on, and before `until`."""
@@ -21,21 +19,6 @@ class Filter(NamedTuple):
     person: str | None = None
     first: datetime | None = None
     until: datetime | None = None
-
-
-class Found(NamedTuple):
-    """An order with its version."""
-
-    order: Order
-    version: int
-
-
-async def find(transaction: Transaction, shop: str, order_id: str) -> Found | None:
-    """One order; None where the shop has taken no such one."""
-    row = await transaction.fetchrow(
-        "SELECT state, version FROM shop_orders WHERE shop = $1 AND id = $2", shop, order_id
-    )
-    return Found(decode(ORDER, row["state"]), row["version"]) if row else None
 
 
 async def listed(

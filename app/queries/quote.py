@@ -1,11 +1,12 @@
 """What variants cost at this moment, and what lines of them come to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from app.domain import offer as offers
 from app.domain import shipping
+from app.domain.category import CATEGORY
 from app.domain.coupon import Coupon
 from app.domain.offer import Offer
 from app.domain.pricing import Totals, price
@@ -20,14 +21,16 @@ from streams.money import Money
 
 
 class OnSale(NamedTuple):
-    """A variant as it is now: its product, and how many units there are of it."""
+    """A variant as it is now: its product, how many units there are of it, and the categories that
+    the product's stands in, the nearest first."""
 
     product: Product
     available: int
+    within: Sequence[str] = ()
 
     def offer(self, variant: str, quantity: int, field: str = "variant") -> Offer:
         """So many of it. Raises Unknown, Conflict."""
-        return offers.offer(self.product, variant, quantity, field)
+        return offers.offer(self.product, variant, quantity, field, self.within)
 
     def price(self, variant: str) -> Money | None:
         """Of one unit; None where it is not for sale any more."""
@@ -35,15 +38,34 @@ class OnSale(NamedTuple):
         return found.price if found and not self.product.delisted else None
 
 
-async def on_sale(states: Looks, variants: Sequence[str]) -> Mapping[str, OnSale]:
-    """Variants as they are now; those that there never were are not among them."""
+async def on_sale(
+    states: Looks, variants: Sequence[str], *, priced: bool = True
+) -> Mapping[str, OnSale]:
+    """Variants as they are now; those that there never were are not among them. The categories
+    above theirs are looked for where they are to be `priced`: taxes and coupons ask for them."""
     stocks = await states.look(STOCK, variants)
     products = await states.look(PRODUCT, sorted({one.product_id for one in stocks.values()}))
+    categories = {one.category for one in products.values() if one.category}
+    above = await _above(states, categories) if priced else {}
     return {
-        variant: OnSale(products[stock.product_id], stock.available)
+        variant: OnSale(product, stock.available, above.get(product.category or "", ()))
         for variant, stock in stocks.items()
-        if stock.product_id in products
+        if (product := products.get(stock.product_id))
     }
+
+
+async def _above(states: Looks, categories: Collection[str]) -> Mapping[str, Sequence[str]]:
+    """For each category those that it stands in, the nearest first. Read level by level."""
+    parents: dict[str, str | None] = {}
+    while missing := {*categories, *filter(None, parents.values())} - parents.keys():
+        there = await states.look(CATEGORY, sorted(missing))
+        parents |= {one: there[one].parent if one in there else None for one in missing}
+    found: dict[str, list[str]] = {}
+    for category in categories:
+        line = found[category] = []
+        while (above := parents[line[-1] if line else category]) and above not in line:
+            line.append(above)
+    return found
 
 
 def found(sales: Mapping[str, OnSale], variant: str, field: str = "variant") -> OnSale:
