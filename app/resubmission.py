@@ -48,7 +48,7 @@ class AppliedElsewhere(Exception):
     def __init__(self, groups: Sequence[str]) -> None:
         super().__init__(
             f"it is an event that {', '.join(groups)} may apply: sent again, it would count twice "
-            "there. Mend the read model and rebuild it instead"
+            "there"
         )
 
 

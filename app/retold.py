@@ -17,6 +17,7 @@ from aiokafka import TopicPartition
 from app.commands.work import decode, encode
 from app.domain.aggregate import Aggregate, Told
 from app.domain.aggregates import AGGREGATES, OF_EVENT
+from app.settings import Settings
 from app.vault import Erased, Vault
 from projections.contents import Comparison, Difference
 from projections.postgres import connect_alone
@@ -51,6 +52,18 @@ class Shop(NamedTuple):
     prefix: str
     partitions: int
     window: int
+
+
+def shop_of(settings: Settings) -> Shop:
+    """The shop of an installation."""
+    return Shop(
+        settings.servers.postgres,
+        settings.schema_name,
+        settings.servers.kafka,
+        settings.prefix,
+        settings.partitions,
+        settings.dedupe_window,
+    )
 
 
 async def check_states(

@@ -109,6 +109,12 @@ class Settings(BaseSettings):
     )
     metrics_host: str = "127.0.0.1"
 
+    stripe_key: str | None = Field(None, description="Stripe's secret key; unset: no cards")
+    stripe_webhook_secret: Annotated[list[str], NoDecode] = Field(
+        [], description="sign Stripe's webhooks, comma-separated: while one is changed, two"
+    )
+    stripe_url: str | None = Field(None, description="instead of Stripe's: that of a stand-in")
+
     token_key: str | None = Field(
         None,
         description="signs access tokens; unset: a key made in the home. Of several, separated by "
@@ -125,7 +131,7 @@ class Settings(BaseSettings):
     snapshot_seconds: float = Field(60.0, gt=0, description="between snapshots of the models")
     learner_host: str = Field("127.0.0.1", description="where the learner answers the API")
 
-    @field_validator("origins", "proxies", mode="before")
+    @field_validator("origins", "proxies", "stripe_webhook_secret", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         return (

@@ -18,6 +18,8 @@ from app import logs, metrics
 from app.abandonment import Abandonment
 from app.commands.execute import LIMITS, keep_forgetting
 from app.observed import Observed
+from app.payments.opened import opened
+from app.payments.settling import Settler
 from app.settings import Settings
 from app.subscriptions import steps_of
 from app.watchdog import watching
@@ -172,7 +174,8 @@ class GroupWorker(faust.Worker):
 
     def _beside(self) -> list[Coroutine[Any, Any, None]]:
         """What one worker of all those of a group does beside: closing days, emptying the outbox,
-        telling abandoned carts, forgetting old answers, checking samples. None ever fails."""
+        telling abandoned carts, forgetting old answers, seeing to payments, checking samples. None
+        ever fails."""
         if self.group != CLOSING_GROUP:
             return []
         settings, servers = self.settings, self.settings.servers
@@ -189,8 +192,17 @@ class GroupWorker(faust.Worker):
             Relay(alone, servers.kafka, settings.partitions, settings.prefix).run(),
             Abandonment(alone, pool, timedelta(seconds=settings.cart_silence)).run(),
             keep_forgetting(alone),
+            *self._paying(),
             *self._sampling(),
         ]
+
+    def _paying(self) -> list[Coroutine[Any, Any, None]]:
+        """Sees to payments, where there is a provider."""
+        settings = self.settings
+        if not settings.stripe_key:
+            return []
+        alone = partial(connect_alone, settings.servers.postgres, settings.schema_name)
+        return [Settler(alone, partial(opened, settings)).run()]
 
     def _sampling(self) -> list[Coroutine[Any, Any, None]]:
         """Holds a few figures against the log now and then, if it is to."""

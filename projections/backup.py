@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from projections import postgres
+from projections.read_model import one_generation
 from streams.exclusive import Connection
 
 _FORMAT = 1
@@ -62,6 +63,7 @@ async def dump(connection: Connection, archive: zipfile.ZipFile, version: str) -
     """Writes every table of the connection's schema into an archive, as of one moment. The archive
     is whole once `seal` was called."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await one_generation(connection)
         taken_at = await connection.fetchval("SELECT now()")
         names = await connection.fetch("SELECT name FROM migrations ORDER BY name")
         sequences = await connection.fetch(

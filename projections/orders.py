@@ -186,11 +186,22 @@ def _lines(order: Order, data: OrderPlaced | OrderCompleted | OrderUpdated) -> l
     if not data.discount:
         return lines
     gross = [line.gross for line in lines]
-    shares = allocate(min(data.discount, sum(gross)), gross)
+    shares = _told_discounts(data) or allocate(min(data.discount, sum(gross)), gross)
     return [
         msgspec.structs.replace(line, discounts=share)
         for line, share in zip(lines, shares, strict=True)
     ]
+
+
+def _told_discounts(data: OrderPlaced | OrderCompleted | OrderUpdated) -> list[int] | None:
+    """What was taken off each line, where that is told of all, and fits."""
+    told = [line.discount for line in data.products]
+    shares = [
+        min(off, line.price * line.quantity)
+        for off, line in zip(told, data.products, strict=True)
+        if off is not None
+    ]
+    return shares if len(shares) == len(told) and sum(shares) == data.discount else None
 
 
 def _given_back(
@@ -198,15 +209,38 @@ def _given_back(
 ) -> Iterable[Posting]:
     """Refunds in order of time, then the rest where a sold order was cancelled."""
     left = [[line.gross - line.discounts, line.units] for line in sold]
+    variants = [line.variant for line in order.sale.data.products] if order.sale else []
     refunds = sorted(order.refunds.values(), key=lambda told: (told.at, told.id))
     # A cancellation gives back what no refund does, be it made before or after.
     cancelled = [order.cancelled] if order.cancelled and order.sale else []
     events: list[Told[Any]] = [*refunds, *cancelled]
     for told in events:
-        lines = _refund_lines(told.data, sold, left)
+        lines = _told_shares(told.data, variants, sold, left)
+        if lines is None:
+            lines = _refund_lines(told.data, sold, left)
         if lines:
             own_currency, own_country = told.data.currency or currency, told.data.country or country
             yield Posting(shop, told.at, own_currency, own_country, 0, lines)
+
+
+def _told_shares(
+    data: OrderRefunded | OrderCancelled,
+    variants: Sequence[str | None],
+    sold: Sequence[PostingLine],
+    left: list[list[int]],
+) -> list[PostingLine] | None:
+    """What falls to each sold line, where a refund tells it exactly."""
+    if not isinstance(data, OrderRefunded) or not data.shares or len(variants) != len(sold):
+        return None
+    shares = {share.variant: share for share in data.shares}
+    if not shares.keys() <= set(variants):
+        return None
+    lines = []
+    for one, variant, rest in zip(sold, variants, left, strict=True):
+        if share := shares.pop(variant or "", None):
+            rest[:] = max(0, rest[0] - share.amount), max(0, rest[1] - share.quantity)
+            lines += _given([one], [share.amount], [share.quantity])
+    return lines
 
 
 def _refund_lines(

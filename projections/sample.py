@@ -23,13 +23,14 @@ from projections.contents import Comparison, Side, compared, of_day, of_keys, to
 from projections.orders import ORDERS, postings_on
 from projections.postgres import connect_alone
 from projections.read_model import Setting, one_generation
-from projections.refold import Group, Offsets, Source, offsets_of
+from projections.refold import Group, Source, offsets_of
 from projections.verify import Checked, keep, same_versions
 from streams.codec import Fact
 from streams.dedupe import Window
 from streams.exclusive import Connection, alone
 from streams.readback import log_ends, read_back
-from streams.subscribe import Partition, aside, decode_part
+from streams.subscribe import LogChanged, Partition, aside, decode_part
+from streams.topic_ids import described
 
 logger = structlog.get_logger()
 
@@ -97,7 +98,7 @@ async def verify_sample(
 ) -> list[Checked]:
     """Checks about so many orders of one partition, and up to seven days on which they count.
 
-    Raises ReadModelChanged, ReadBackFailed, OSError, PostgresError, KafkaError.
+    Raises ReadModelChanged, LogChanged, ReadBackFailed, OSError, PostgresError, KafkaError.
     """
     begun = time.monotonic()
     async with _connections(group) as (served, scratch):
@@ -108,7 +109,7 @@ async def verify_sample(
         drawn = Drawn(number, random.getrandbits(63))
         partition = random.choice(partitions)
         skipped = (await skips.of_group(served, group.name)).get(partition, {})
-        reading = await _begun(source, live, partition, drawn, skipped)
+        reading = await _begun(source, partition, drawn, skipped)
         await reading.to(live[reading.partition], source, rest)
         async with served.transaction(isolation="repeatable_read", readonly=True):
             await one_generation(served)
@@ -128,15 +129,18 @@ def _topics(group: Group) -> Sequence[str]:
 
 
 async def _begun(
-    source: Source,
-    live: Offsets,
-    partition: Partition,
-    drawn: Drawn,
-    skipped: Mapping[int, str],
+    source: Source, partition: Partition, drawn: Drawn, skipped: Mapping[int, str]
 ) -> _Reading:
+    """A partition at its beginning. Raises LogChanged where the log has lost it."""
     name = TopicPartition(source.prefix + partition.topic, partition.number)
     first, _ = (await log_ends(source.kafka, [name]))[name]
-    count = sum(known.topic == partition.topic for known in live)
+    if first:
+        # What is left of an order's events would come to other figures, and those are not wrong.
+        raise LogChanged(
+            f"{partition.topic}:{partition.number}: the log begins at {first}: what stood before "
+            "cannot be folded again"
+        )
+    count = (await described(source.kafka, [name.topic]))[name.topic].partitions
     return _Reading(partition, count, first, Window(source.window), drawn, skipped)
 
 

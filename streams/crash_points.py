@@ -20,10 +20,19 @@ POINTS = {
     "acknowledging": "as before, on the way to the acknowledgement",
     "acknowledged": "acknowledged to Faust, Kafka has not heard of it",
     "publishing": "figures are on their way to Redis",
-    "command_saved": "inside a command's transaction: all is written, COMMIT is not sent",
-    "command_committed": "Postgres has a command, who asked for it has no answer",
     "relayed": "Kafka has acknowledged the outbox's events, the outbox does not know",
 }
+
+OF_COMMANDS = {
+    "command_saved": "inside a command's transaction: all is written, COMMIT is not sent",
+    "command_committed": "Postgres has a command, who asked for it has no answer",
+}
+"""Points of the API, not of a worker."""
+PAYMENTS = {
+    "intent_made": "Stripe has an order's payment intent, the order does not know",
+    "refund_made": "Stripe has made a refund, or refused it, its order does not know",
+}
+"""Those that only an order with a payment gets to."""
 
 
 def _nothing(_: str) -> None: ...
@@ -34,8 +43,9 @@ def armed(setting: str | None) -> Callable[[str], None]:
     if not setting:
         return _nothing
     name, _, count = setting.partition(":")
-    if name not in POINTS:
-        raise ValueError(f"TILLSTREAM_CRASH_AT={setting}: there are {', '.join(POINTS)}")
+    points = (*POINTS, *OF_COMMANDS, *PAYMENTS)
+    if name not in points:
+        raise ValueError(f"TILLSTREAM_CRASH_AT={setting}: there are {', '.join(points)}")
     left = int(count or 1)
 
     def reached(point: str) -> None:

@@ -25,7 +25,7 @@ from app.tokens import Actor, NoToken, Role, Tokens
 
 __all__ = ["ADMIN", "ANYONE", "CUSTOMER", "SHOPPER", "STAFF", "Actor", "Allow", "Role", "Tokens"]
 
-Shop = Annotated[str, Query(max_length=128, pattern=r"^[^\x00]+$", description="which shop")]
+Shop = Annotated[str, Query(max_length=128, pattern=r"^[^\x00]*$", description="which shop")]
 AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
 
 
@@ -99,6 +99,8 @@ FIGURES = Allow(Role.STAFF, Role.ADMIN, Role.READER, figures=True)
 ORDERS = Allow(Role.GUEST, Role.CUSTOMER, Role.STAFF, Role.ADMIN, Role.READER, figures=True)
 """An order: whose it is, staff; where figures are open, anyone sees what the figures are made of.
 The query decides which, by the actor's role."""
+OPERATIONS = Allow(Role.STAFF, Role.ADMIN, Role.READER, figures=True, keys_shop=True)
+"""How the whole does: it is of no shop."""
 BACK_OFFICE = Allow(Role.STAFF, Role.ADMIN, Role.READER, keys_shop=True)
 WRITERS = Keyed(Role.WRITER)
 SIGNED = Public()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
+import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -20,15 +21,19 @@ from app.api.completeness import RETRY
 from app.api.problems import Problem
 from app.attempts import TooMany, network_of
 from app.commands import accounts
-from app.commands.execute import Answer, Call
+from app.commands.carts import merge_carts
+from app.commands.execute import Answer, Call, Commands
 from app.commands.work import Work
 from app.domain.account import By
+from app.domain.refusal import Refusal
 from app.login import LogIns, Wrong
 from app.passwords import LEAST_LETTERS, MOST_LETTERS, Busy
 from app.sessions import NoSession, Refreshed
-from app.tokens import LASTS, Role, Tokens
+from app.tokens import LASTS, NoToken, Role, Tokens
+from app.vault import Erased
 from streams.events import AccountRegistered
 
+logger = structlog.get_logger()
 router = APIRouter(tags=["accounts"])
 
 _EMAIL = r"^[^@\s\x00]{1,64}@[^@\s\x00.]+(\.[^@\s\x00.]+)+$"
@@ -143,7 +148,31 @@ async def auth_login(request: Request, told: LogIn, shop: access.Shop = "main") 
         found = await log_ins.log_in(
             shop, told.email, told.password.get_secret_value(), address_of(request), now
         )
-    return _tokens(request, shop, found, now)
+    cart_id = await _merged(request, shop, told.cart_token, found.user_id)
+    return _tokens(request, shop, found, now, cart_id=cart_id)
+
+
+async def _merged(request: Request, shop: str, cart_token: str | None, user_id: str) -> str | None:
+    """The user's cart, with what was in a guest's. Whoever has logged in has, whatever comes of
+    this: nobody is kept out by what once was in a cart."""
+    if cart_token is None:
+        return None
+    tokens: Tokens = request.app.state.tokens
+    commands: Commands = request.app.state.commands
+    merged: list[str | None] = [None]
+
+    async def handle(work: Work) -> Answer:
+        merged[0] = await merge_carts(work, guest.id, user_id)
+        return Answer({})
+
+    try:
+        guest = tokens.read(cart_token, shop)
+        if guest.role is Role.GUEST:
+            call = Call(shop, user_id, Work.new_id(), b"")
+            await commands.run(call, datetime.now(UTC), handle)
+    except (NoToken, Refusal, Erased, *AWAY) as error:
+        logger.warning("a guest's cart was not merged", error=type(error).__name__)
+    return merged[0]
 
 
 @router.post("/v1/auth/refresh", operation_id="auth_refresh", dependencies=[Depends(access.PUBLIC)])
@@ -199,7 +228,9 @@ async def auth_password(
 _SECRET = {"Cache-Control": "no-store"}
 
 
-def _tokens(request: Request, shop: str, found: Refreshed, now: datetime) -> Response:
+def _tokens(
+    request: Request, shop: str, found: Refreshed, now: datetime, **more: str | None
+) -> Response:
     tokens: Tokens = request.app.state.tokens
     actor = Actor(Role(found.role), found.user_id, shop, found.session)
     body = {
@@ -209,6 +240,7 @@ def _tokens(request: Request, shop: str, found: Refreshed, now: datetime) -> Res
         "access_token": tokens.issue(actor, now),
         "expires_in": int(LASTS.total_seconds()),
         "refresh_token": found.token,
+        **more,
     }
     return Response(orjson.dumps(body), headers=_SECRET, media_type="application/json")
 

@@ -6,10 +6,12 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.openapi.docs import get_redoc_html
 
-router = APIRouter(include_in_schema=False)
+from app.api import access
+
+router = APIRouter(include_in_schema=False, dependencies=[Depends(access.PUBLIC)])
 
 _FOR_EVER = "public, max-age=31536000, immutable"
 

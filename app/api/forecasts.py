@@ -4,13 +4,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from app.api import access
 from app.api.completeness import Figures, MinPosition, Wait, parse_positions
 from app.api.problems import known_parameters
 from app.learner.client import Asked, LearnerClient
 from app.settings import Settings
 from app.subscriptions import LEARNERS
 
-router = APIRouter(dependencies=[Depends(known_parameters)])
+router = APIRouter(dependencies=[Depends(access.FIGURES), Depends(known_parameters)])
 
 _NO_NUL = r"^[^\x00]*$"
 Shop = Annotated[str, Query(max_length=128, pattern=_NO_NUL)]

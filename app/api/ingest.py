@@ -16,9 +16,10 @@ import msgspec
 import orjson
 import structlog
 import uuid_utils
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Meta, Raw, Struct
 
+from app.api import access
 from app.api.limits import Rates, Room, header, read_body
 from app.api.problems import Problem
 from app.metrics import EVENTS
@@ -336,8 +337,8 @@ PATH = "/v1/events"
             "required": True,
             "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
         },
-        "security": [{"writeKey": []}],
     },
+    dependencies=[Depends(access.WRITERS)],
 )
 async def append(request: Request) -> Response:
     """An event, an array of events, or `{"events": […]}`, under a write key.

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 from fastapi import (
     APIRouter,
+    Depends,
     Header,
     Path,
     Query,
@@ -28,6 +29,9 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 from starlette.types import Send as SendEvent
 
+from app.api import access
+from app.api.access import Actor
+from app.api.admission import LISTENERS, Admission, subprotocol_of
 from app.api.problems import Problem
 from app.live.client import Client, Ended, attend
 from app.live.hub import Hub
@@ -57,14 +61,14 @@ def may_listen(headers: Headers, allowed: Sequence[str]) -> bool:
 
 
 @router.websocket("/v1/live")
-async def live(socket: WebSocket) -> None:
+async def live(socket: WebSocket, actor: Annotated[Actor | None, Depends(LISTENERS)]) -> None:
     """Answers each subscription with a snapshot, then with deltas; sees its client leave."""
     settings: Settings = socket.app.state.settings
     hub: Hub = socket.app.state.hub
     if not may_listen(socket.headers, settings.origins):
         await socket.close(1008, "this origin may not subscribe")
         return
-    await socket.accept()
+    await socket.accept(subprotocol_of(socket))
     if hub.listeners >= settings.live_clients:
         await _close(socket, 1013, "too many listen here already; come again later")
         return
@@ -73,8 +77,12 @@ async def live(socket: WebSocket) -> None:
         await socket.send_text(message.body.decode())
 
     client = Client(send)
-    ended = await attend(hub, client, _listen(socket, client))
-    if ended is Ended.SLOW:
+    admission = Admission(socket, actor)
+    listening = _listen(socket, client, admission)
+    ended = await attend(hub, client, admission.while_let_in(listening))
+    if admission.over:
+        await _close(socket, 1008, "this token is not valid here, or no more")
+    elif ended is Ended.SLOW:
         await _close(socket, 1013, "too slow: nothing was taken for five seconds")
     elif ended is Ended.NOISY:
         await _close(socket, 1008, "too many messages that are refused")
@@ -82,25 +90,32 @@ async def live(socket: WebSocket) -> None:
         await _close(socket, 1012, "this server stops; connect again")
 
 
-async def _listen(socket: WebSocket, client: Client) -> None:
+async def _listen(socket: WebSocket, client: Client, admission: Admission) -> None:
     clock: ShopClock = socket.app.state.clock
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
             return
         try:
-            client.subscribe(*_wanted(message, client, clock))
+            text = _text(message)
+            if not await admission.show(text):
+                subscription, since = _wanted(text, client, clock)
+                admission.check(subscription.shop)
+                client.subscribe(subscription, since)
         except Refused as refused:
             client.refuse(refused)
 
 
-def _wanted(
-    message: Mapping[str, Any], client: Client, clock: ShopClock
-) -> tuple[Subscription, str | None]:
-    """What a frame asks for. Raises Refused."""
-    text = message.get("text") or message.get("bytes") or b""
+def _text(message: Mapping[str, Any]) -> str | bytes:
+    """Raises Refused."""
+    text: str | bytes = message.get("text") or message.get("bytes") or b""
     if len(text) > MOST_FRAME_BYTES:
         raise Refused("", f"a frame may have {MOST_FRAME_BYTES} bytes")
+    return text
+
+
+def _wanted(text: str | bytes, client: Client, clock: ShopClock) -> tuple[Subscription, str | None]:
+    """What a frame asks for. Raises Refused."""
     wanted = parse(text)
     known = (wanted.id or wanted.subscribe) in client.subscriptions
     if not known and len(client.subscriptions) >= MOST_SUBSCRIPTIONS:
@@ -121,13 +136,19 @@ class LiveEvents(EventSourceResponse):
     a comment where nothing has changed for five seconds."""
 
     def __init__(
-        self, hub: Hub, subscription: Subscription, since: str | None, headers: Mapping[str, str]
+        self,
+        hub: Hub,
+        subscription: Subscription,
+        since: str | None,
+        headers: Mapping[str, str],
+        admission: Admission,
     ) -> None:
         super().__init__((), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self.headers.update(headers)
         self._hub = hub
         self._subscription = subscription
         self._since = since
+        self._admission = admission
 
     async def __call__(self, _scope: Scope, receive: Receive, send: SendEvent) -> None:
         async def write(body: bytes, more: bool = True) -> None:
@@ -141,7 +162,7 @@ class LiveEvents(EventSourceResponse):
         await write(format_sse_event(retry=_RECONNECT_MILLISECONDS))
         client = Client(lambda message: write(event_bytes(message)))
         client.subscribe(self._subscription, self._since)
-        ended = await attend(self._hub, client, gone())
+        ended = await attend(self._hub, client, self._admission.while_let_in(gone()))
         if ended is Ended.SLOW:
             logger.warning("a client took no event for five seconds and is let go")
         with suppress(TimeoutError):
@@ -185,6 +206,7 @@ def _filters() -> list[dict[str, Any]]:
 )
 async def live_events(
     request: Request,
+    actor: Annotated[Actor, Depends(access.FIGURES)],
     metric: Annotated[str, Path(json_schema_extra={"enum": sorted(METRICS)})],
     since: Annotated[str | None, Query(description="a revision to resume from")] = None,
     last_event_id: Annotated[str | None, Header(description="the same, by browsers")] = None,
@@ -202,7 +224,7 @@ async def live_events(
     subscription = Subscription(wanted, request.app.state.clock)
     origin = request.headers.get("origin")
     headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {}
-    return LiveEvents(hub, subscription, wanted.since, headers)
+    return LiveEvents(hub, subscription, wanted.since, headers, Admission(request, actor))
 
 
 def _asked(metric: str, query: Sequence[tuple[str, str]], since: str | None) -> Subscribe:

@@ -17,15 +17,16 @@ from pathlib import Path
 from string import Template
 
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
+from app.api import access
 from app.api.problems import Problem
 from app.page.modules import fetch_modules, locked_packages, missing_packages, modules_folder
 from app.settings import Settings
 from app.stack.errors import StackError
 
 logger = structlog.get_logger()
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(access.PUBLIC)])
 
 OURS = Path(__file__).parents[1] / "page"
 FETCH_WAIT_SECONDS = 5.0

@@ -1,11 +1,12 @@
 """Errors as `application/problem+json` (RFC 9457): what is wrong, where, and what to do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -13,8 +14,8 @@ logger = structlog.get_logger()
 
 _TITLES = {
     400: "The request cannot be read",
-    401: "A write key is needed",
-    403: "Not with this write key",
+    401: "Who asks is not known",
+    403: "Not for whoever asks",
     404: "Not found",
     405: "This method is not allowed here",
     408: "Too slow",
@@ -77,13 +78,19 @@ async def known_parameters(request: Request) -> None:
     """Refuses a query parameter that a route does not know: a figure with a misspelt filter would
     be another figure. Raises Problem."""
     route = request.scope["route"]
-    dependants = (route.dependant, *route.dependant.dependencies)
-    known = {field.alias for one in dependants for field in one.query_params}
+    known = set(_parameters(route.dependant))
     if unknown := [name for name in request.query_params if name not in known]:
         reason = f"unknown; there are {', '.join(sorted(known))}"
         detail = f"{unknown[0]}: {reason}"
         errors = [{"field": name, "reason": reason} for name in unknown]
         raise Problem(422, "invalid", detail, errors)
+
+
+def _parameters(dependant: Dependant) -> Iterator[str]:
+    """What a route may be asked with, and what its rule asks."""
+    yield from (field.alias for field in dependant.query_params)
+    for one in dependant.dependencies:
+        yield from _parameters(one)
 
 
 _JSON = "application/json"

@@ -1,7 +1,9 @@
-"""`/v1/quarantine`: records that were refused after they had reached the log, under a write key.
+"""`/v1/quarantine`: records that were refused after they had reached the log, for staff and read
+keys.
 
-They may hold personal data: each key sees what belongs to the shop that it writes to, and nothing
-may be cached. A record that does not say whose it is is shown by the command line alone.
+They may hold personal data: everyone sees what belongs to their own shop, and nothing may be
+cached. A write key is not enough, for a page may hold one. A record that does not say whose it is
+is shown by the command line alone.
 """
 
 from collections.abc import AsyncIterator
@@ -12,6 +14,8 @@ from typing import Annotated, Any
 import asyncpg
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from app.api import access
+from app.api.access import Actor
 from app.api.completeness import RETRY
 from app.api.ingest import Intake
 from app.api.limits import read_body
@@ -29,7 +33,6 @@ from projections.quarantine import MOST_LISTED, FailedEvent, Filter, find, liste
 from streams.codec import Refused
 
 _SECRET = {"Cache-Control": "no-store"}
-_KEY: dict[str, Any] = {"security": [{"writeKey": []}]}
 _NO_NUL = r"^[^\x00]*$"
 _Text = Annotated[str | None, Query(max_length=512, pattern=_NO_NUL)]
 At = Annotated[str, Path(max_length=200, description="where it stands, such as `orders:3:1234`")]
@@ -97,26 +100,22 @@ async def _answering() -> AsyncIterator[None]:
         ) from error
 
 
-def _shop(request: Request) -> str:
-    """The shop of the write key. Raises Problem."""
-    intake: Intake = request.app.state.intake
-    return intake.known_key(request.headers.get("authorization"))[1]
+BackOffice = Annotated[Actor, Depends(access.BACK_OFFICE)]
 
 
 @router.get(
     "/v1/quarantine",
     operation_id="quarantine_list",
-    openapi_extra=_KEY,
     dependencies=[Depends(known_parameters)],
 )
 async def quarantine_list(
     request: Request,
     response: Response,
+    actor: BackOffice,
     reason: Annotated[_Text, Query(description="a part of the reason")] = None,
     field: _Text = None,
     topic: _Text = None,
     group: _Text = None,
-    shop: _Text = None,
     resubmitted: Annotated[bool | None, Query(description="sent again already, or not")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
     cursor: Annotated[_Text, Query(description="`next_cursor` of the answer before")] = None,
@@ -125,13 +124,15 @@ async def quarantine_list(
 
     Each stands there once, with all the groups that have refused it.
     """
-    own = _shop(request)
-    if shop not in (None, own):
-        raise Problem(403, "shop", f"this write key belongs to {own!r} alone")
     response.headers.update(_SECRET)
     quarantine: Quarantine = request.app.state.quarantine
     wanted = Filter(
-        shop=own, topic=topic, field=field, reason=reason, group=group, resubmitted=resubmitted
+        shop=actor.shop,
+        topic=topic,
+        field=field,
+        reason=reason,
+        group=group,
+        resubmitted=resubmitted,
     )
     return await quarantine.page(wanted, limit, cursor)
 
@@ -139,14 +140,15 @@ async def quarantine_list(
 @router.get(
     "/v1/quarantine/{position}",
     operation_id="quarantine_get",
-    openapi_extra=_KEY,
     dependencies=[Depends(known_parameters)],
 )
-async def quarantine_get(request: Request, response: Response, position: At) -> dict[str, Any]:
+async def quarantine_get(
+    request: Request, response: Response, actor: BackOffice, position: At
+) -> dict[str, Any]:
     """One record, whole: `payload` is its value, in base64 where it is no text."""
     response.headers.update(_SECRET)
     quarantine: Quarantine = request.app.state.quarantine
-    return as_json(await quarantine.find(position, _shop(request)))
+    return as_json(await quarantine.find(position, actor.shop))
 
 
 @router.post(
@@ -154,7 +156,6 @@ async def quarantine_get(request: Request, response: Response, position: At) -> 
     operation_id="quarantine_resubmit",
     status_code=202,
     openapi_extra={
-        **_KEY,
         "requestBody": {
             "required": False,
             "content": {"application/json": {"schema": {"type": "object"}}},
@@ -165,6 +166,7 @@ async def quarantine_get(request: Request, response: Response, position: At) -> 
 async def quarantine_resubmit(
     request: Request,
     response: Response,
+    actor: BackOffice,
     position: At,
     wait: Annotated[float, Query(ge=0, le=30, description="seconds to wait for the position")] = 5,
 ) -> dict[str, Any]:
@@ -173,10 +175,9 @@ async def quarantine_resubmit(
     A second time changes nothing and gives the same answer; saying something else then is a 409.
     `position` is null while the event waits for Kafka.
     """
-    shop = _shop(request)
     response.headers.update(_SECRET)
     quarantine: Quarantine = request.app.state.quarantine
     intake: Intake = request.app.state.intake
     with intake.room.share() as share:
         body = await read_body(request, share)
-        return await quarantine.resubmit(position, shop, body or None, wait)
+        return await quarantine.resubmit(position, actor.shop, body or None, wait)

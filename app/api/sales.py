@@ -1,14 +1,15 @@
-"""`/v1/sales` and `/v1/orders`: figures from the read models, each saying how complete it is."""
+"""`/v1/sales`: figures from the read models, each saying how complete it is."""
 
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
+from app.api import access
 from app.api.completeness import CompleteTo, Figures, MinPosition, Wait
 from app.api.problems import Problem, known_parameters
-from projections import best_sellers, days, orders, revenue
+from projections import best_sellers, days, revenue
 from projections.clock import ShopClock
 from streams.codec import EARLIEST_YEAR, LATEST_YEAR
 
@@ -29,7 +30,12 @@ def _answer(complete_to: CompleteTo, **rest: Any) -> dict[str, Any]:
     return {**rest, "complete_to": complete_to}
 
 
-@router.get("/v1/sales/revenue", operation_id="sales_revenue", tags=["sales"])
+@router.get(
+    "/v1/sales/revenue",
+    operation_id="sales_revenue",
+    tags=["sales"],
+    dependencies=[Depends(access.FIGURES)],
+)
 async def sales_revenue(
     request: Request,
     first: From = None,
@@ -49,7 +55,7 @@ async def sales_revenue(
     """
     figures: Figures = request.app.state.figures
     clock: ShopClock = request.app.state.clock
-    _check_range(first, last)
+    check_range(first, last)
     async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
         rows = await revenue.revenue(
             transaction,
@@ -65,7 +71,12 @@ async def sales_revenue(
     return _answer(complete_to, shop=shop, grain=grain, by=by, timezone=clock.zone.key, rows=rows)
 
 
-@router.get("/v1/sales/days", operation_id="sales_days", tags=["sales"])
+@router.get(
+    "/v1/sales/days",
+    operation_id="sales_days",
+    tags=["sales"],
+    dependencies=[Depends(access.FIGURES)],
+)
 async def sales_days(
     request: Request,
     first: From = None,
@@ -84,7 +95,7 @@ async def sales_days(
     """
     figures: Figures = request.app.state.figures
     clock: ShopClock = request.app.state.clock
-    _check_range(first, last)
+    check_range(first, last)
     async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
         rows = await days.days(
             transaction,
@@ -98,7 +109,12 @@ async def sales_days(
     return _answer(complete_to, shop=shop, level=level, timezone=clock.zone.key, rows=rows)
 
 
-@router.get("/v1/sales/top-products", operation_id="sales_top_products", tags=["sales"])
+@router.get(
+    "/v1/sales/top-products",
+    operation_id="sales_top_products",
+    tags=["sales"],
+    dependencies=[Depends(access.FIGURES)],
+)
 async def sales_top_products(
     request: Request,
     first: From = None,
@@ -112,7 +128,7 @@ async def sales_top_products(
 ) -> dict[str, Any]:
     """The products that sold best, a row per product and currency."""
     figures: Figures = request.app.state.figures
-    _check_range(first, last)
+    check_range(first, last)
     async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
         rows = await best_sellers.best_sellers(
             transaction,
@@ -126,24 +142,8 @@ async def sales_top_products(
     return _answer(complete_to, shop=shop, by=by, rows=rows)
 
 
-@router.get("/v1/orders/{order_id:path}", operation_id="orders_get", tags=["orders"])
-async def orders_get(
-    request: Request,
-    order_id: Annotated[str, Path(max_length=128, pattern=_NO_NUL)],
-    shop: Shop = "main",
-    min_position: MinPosition = [],  # noqa: B006
-    wait: Wait = 2.0,
-) -> dict[str, Any]:
-    """One order as its events leave it. 404 if none of them has been read yet."""
-    figures: Figures = request.app.state.figures
-    async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
-        found = await orders.order(transaction, shop, order_id)
-    if found is None:
-        raise Problem(404, "unknown_order", f"no event of order {order_id!r} has been read")
-    return _answer(complete_to, **found)
-
-
-def _check_range(first: date | None, last: date | None) -> None:
+def check_range(first: date | None, last: date | None) -> None:
+    """Raises Problem where there is no day between them."""
     if first and last and last < first:
         reason = f"{last} is before from={first}"
         raise Problem(422, "invalid", f"to: {reason}", [{"field": "to", "reason": reason}])

@@ -26,7 +26,9 @@ from app.api import (
     images,
     ingest,
     live,
+    orders,
     page,
+    payments,
     problems,
     products,
     quarantine,
@@ -49,7 +51,8 @@ from app.live.hub import Hub
 from app.login import LogIns, limits
 from app.own_key import own_key
 from app.passwords import Passwords
-from app.people import People
+from app.payments.opened import provider_of
+from app.queries.accounts import People
 from app.sessions import Sessions
 from app.settings import Settings
 from app.tokens import Tokens
@@ -92,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
             servers.postgres, settings.schema_name, size=10, name=name, limits=LIMITS
         )
         app.state.commands = Commands(command_pool, vault)
+        app.state.provider = provider_of(settings)
         app.state.images = images.Images(settings.images, settings.home)
         app.state.tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
         app.state.sessions = Sessions(pool)
@@ -123,6 +127,8 @@ def create_app(settings: Settings) -> FastAPI:
             await app.state.watch.close()
             await log.stop()
             await app.state.learner.close()
+            if app.state.provider:
+                await app.state.provider.close()
             await redis.aclose()
             await asyncio.wait_for(asyncio.gather(pool.close(), command_pool.close()), 5)
 
@@ -141,7 +147,7 @@ def create_app(settings: Settings) -> FastAPI:
         *(ingest, quarantine, sales, forecasts, live, status, page, documentation),
         *(auth, users),
         *(categories, products, images, stock, reviews),
-        *(coupons, rates, carts),
+        *(coupons, rates, carts, orders),
     ):
         app.include_router(part.router)
 
@@ -155,6 +161,7 @@ def create_app(settings: Settings) -> FastAPI:
         """The JSON Schema of every event's `data`, by type. `x-personal` fields are encrypted."""
         return schemas()
 
+    app.include_router(payments.router)
     access.describe(app, settings)
     documentation.describe_problems(app)
     return app

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from app.api import access
 from app.api.completeness import RETRY
 from app.api.gauges import registry_of
 from app.api.problems import Problem
@@ -17,13 +18,13 @@ from streams.log import Log
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health/live", operation_id="health_live")
+@router.get("/health/live", operation_id="health_live", dependencies=[Depends(access.PUBLIC)])
 async def health_live() -> dict[str, str]:
     """Answers while the process does, whatever is away."""
     return {"status": "ok"}
 
 
-@router.get("/health/ready", operation_id="health_ready")
+@router.get("/health/ready", operation_id="health_ready", dependencies=[Depends(access.PUBLIC)])
 async def health_ready(request: Request) -> dict[str, Any]:
     """Answers once events are accepted and figures can be read; a 503 says what is missing.
 
@@ -42,7 +43,7 @@ async def health_ready(request: Request) -> dict[str, Any]:
     return {"status": "ok", "missing": sorted(away)}
 
 
-@router.get("/v1/status", operation_id="status_get")
+@router.get("/v1/status", operation_id="status_get", dependencies=[Depends(access.OPERATIONS)])
 async def status_get(request: Request) -> dict[str, Any]:
     """How far every read model and learner is, by partition, what waits, and what is wrong.
 
@@ -156,7 +157,12 @@ def _rate(of: GroupStatus, seen: Seen) -> float:
     return round(sum(rates.get((of.group, one.partition), 0.0) for one in of.partitions), 2)
 
 
-@router.get("/metrics", operation_id="metrics_get", response_class=Response)
+@router.get(
+    "/metrics",
+    operation_id="metrics_get",
+    response_class=Response,
+    dependencies=[Depends(access.OPERATIONS)],
+)
 async def metrics_get(request: Request) -> Response:
     """For Prometheus: this process's own counters, and the whole as Postgres and Kafka have it."""
     watch: Watch = request.app.state.watch

@@ -20,7 +20,8 @@ from app.commands import accounts
 from app.commands.work import Work
 from app.domain.account import By, check_may_see, unknown
 from app.domain.refusal import Refusal
-from app.people import People
+from app.queries.accounts import People
+from app.queries.orders import orders_of
 from streams.events import Address, Role
 
 router = APIRouter(tags=["accounts"])
@@ -33,6 +34,9 @@ UserId = Annotated[
 AddressId = Annotated[str, Path(min_length=1, max_length=128, pattern=_ID)]
 _Text = Annotated[str | None, Query(max_length=128, pattern=r"^[^\x00]*$")]
 AnyCustomer = Annotated[Actor, Depends(access.CUSTOMER)]
+
+
+Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 class NewUser(NewAccount):
@@ -94,7 +98,7 @@ async def users_list(
     ] = None,
     role: Role | None = None,
     closed: bool | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
     cursor: Annotated[_Text, Query(description="`next_cursor` of the answer before")] = None,
 ) -> Response:
     """Accounts, the newest first."""
@@ -134,6 +138,38 @@ async def users_get(request: Request, actor: AnyCustomer, user_id: UserId) -> Re
     except AWAY as error:
         raise _away() from error
     return _json(accounts.shown(found.account), {"ETag": etag(found.version)})
+
+
+@router.get(
+    "/v1/users/{user_id}/orders",
+    operation_id="users_orders",
+    dependencies=[Depends(known_parameters)],
+)
+async def users_orders(
+    request: Request,
+    actor: AnyCustomer,
+    user_id: UserId,
+    limit: Limit = 50,
+    cursor: Annotated[_Text, Query(description="`next_cursor` of the answer before")] = None,
+) -> Response:
+    """The orders of one user, the latest first. They stay when an account is closed."""
+    people: People = request.app.state.people
+    user_id = _named(actor, user_id)
+    try:
+        found = await people.get(actor.shop, user_id)
+        if found is None:
+            raise unknown(user_id)
+        check_may_see(found.account, _by(actor))
+        page = await orders_of(request.app.state.pool, actor.shop, user_id, limit, cursor)
+    except Refusal as refusal:
+        raise refused(refusal) from None
+    except ValueError:
+        reason = "no cursor of an answer before"
+        errors = [{"field": "cursor", "reason": reason}]
+        raise Problem(422, "invalid", f"cursor: {reason}", errors) from None
+    except AWAY as error:
+        raise _away() from error
+    return _json(dict(page))
 
 
 @router.patch("/v1/users/{user_id}", operation_id="users_change")

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # Kafka's and Postgres' clients would slow every command's st
     from projections.verify import Checked
 
 ALL = "all"
+SHOP = "shop"
 Processes = Annotated[int, typer.Option(min=1, help="that fold at the same time, at most")]
 _CORES = os.cpu_count() or 1
 
@@ -75,16 +77,19 @@ def rebuild(
 
 @cli.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="of read models; all")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="of read models, or shop: the states; all")
+    ] = None,
     sample: Annotated[
         int | None, typer.Option(min=1, help="so many orders and days alone, drawn by lot")
     ] = None,
     processes: Processes = _CORES,
 ) -> None:
-    """Fold the log anew and compare every figure that is served with it. Exits with 1 if any
-    differs."""
+    """Fold the log anew and compare every figure that is served with it, and every state that
+    commands decide about. Exits with 1 if any differs."""
     from redis.exceptions import RedisError
 
+    from app.retold import NotRelayed
     from projections.read_model import FoldFailed
     from projections.store import ReadModelChanged
     from streams.interpreter import tune
@@ -95,16 +100,39 @@ def verify(
     tune()
     _quietly()
     wrong = 0
-    for group in groups_of(settings, names or []):
+    named = [name for name in names or [] if name != SHOP]
+    checks = [
+        partial(_verify, settings, group, _anew(settings, processes), named, sample)
+        for group in (groups_of(settings, named) if named or not names else [])
+    ]
+    if not sample and (not names or SHOP in names):
+        checks.append(partial(_verify_shop, settings))
+    for check in checks:
         try:
             with _bar("folding") as tell:
-                source = _anew(settings, processes)
-                checked = asyncio.run(_verify(settings, group, source, names or [], sample, tell))
-        except (ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed, RedisError) as error:
+                checked = asyncio.run(check(tell))
+        except (
+            *(ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed, RedisError),
+            NotRelayed,
+        ) as error:
             raise Failed(str(error)) from error
         wrong += sum(one.found.differing for one in checked)
         _tell(checked)
     raise typer.Exit(1 if wrong else 0)
+
+
+async def _verify_shop(settings: Settings, tell: "Tell") -> "list[Checked]":
+    from app.retold import check_states, shop_of
+    from app.vault import Vault
+    from projections.postgres import connect, migrate
+
+    servers = settings.servers
+    await migrate(servers.postgres, settings.schema_name)
+    pool = await connect(servers.postgres, settings.schema_name, size=2)
+    try:
+        return await check_states(shop_of(settings), Vault(pool), tell)
+    finally:
+        await pool.close()
 
 
 def _anew(settings: Settings, processes: int) -> "Source":
@@ -170,14 +198,19 @@ def _quietly() -> None:
 
 @cli.command()
 def upgrade() -> None:
-    """Bring the tables of an earlier version to this one's. Exits with 1 if read models are to be
-    rebuilt before their workers can go on."""
+    """Bring the tables and topics of an earlier version to this one's. Exits with 1 if read models
+    are to be rebuilt before their workers can go on."""
     from projections.postgres import migrate
+    from streams.topics import create_topics
 
     settings = Settings()
 
     async def run() -> tuple[list[str], list[str]]:
-        applied = await migrate(settings.servers.postgres, settings.schema_name)
+        servers = settings.servers
+        applied = await migrate(servers.postgres, settings.schema_name)
+        await create_topics(
+            servers.kafka, settings.partitions, settings.prefix, settings.replication
+        )
         return applied, [r for group in groups_of(settings, []) for r in await _stale(group)]
 
     applied, stale = asyncio.run(run())

@@ -23,7 +23,9 @@ ReadyFile = Annotated[
 
 @cli.command()
 def up(ready_file: ReadyFile = None) -> None:
-    """Start Kafka, Postgres, Redis, the API and the workers, and keep them up until Ctrl-C."""
+    """Start Kafka, Postgres, Redis, the API and the workers, and keep them up until Ctrl-C.
+
+    Where no TILLSTREAM_STRIPE_KEY is set, a stand-in for Stripe is among them."""
     from app.demo import banner
 
     async def during(api: str) -> None:
@@ -46,6 +48,8 @@ def demo(
     settings = Settings()
 
     async def during(api: str) -> None:
+        email, password = await _staff_of_demo(settings)
+        talk.print(f"[green]✓[/] staff     log in as {email}, password {password}")
         key = _write_key(settings)
         run_id = datetime.now(UTC).strftime("%m%d%H%M%S")
         feed = asyncio.create_task(run(api, key, rate=rate, seed=seed, run_id=run_id))
@@ -62,7 +66,18 @@ def demo(
     _stack(ready_file, during)
 
 
+async def _staff_of_demo(settings: Settings) -> tuple[str, str]:
+    """Somebody to log in as, with a password that nobody had before."""
+    from app.registrar import registrar
+
+    email, password = "staff@demo.invalid", secrets.token_urlsafe(12)
+    async with registrar(settings) as accounts:
+        await accounts.ensure("main", email, password, "admin", "The demo's staff")
+    return email, password
+
+
 def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) -> None:
+    from app.cli.payments import stand_in
     from app.demo import ticks
     from app.learner.client import asked
     from app.stack.ports import claim
@@ -90,11 +105,15 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
         port = claim(settings.home, "api", settings.api_port)
         api = f"http://{settings.api_host}:{port}"
         command = (sys.executable, "-m", "app.cli")
+        stripe = stand_in(settings, command, api) if not settings.stripe_key else None
+        paid_by = stripe.clients if stripe else {}
         return [
+            *([stripe.process] if stripe else []),
             AppProcess(
                 "api",
                 (*command, "api", "--port", str(port)),
                 lambda: _answers(api),
+                env=paid_by,
                 address=api,
                 alive=lambda: _answers(api, "live"),
                 stuck_seconds=settings.stuck_seconds,
@@ -104,6 +123,7 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
                     "worker" if group == GROUPS[0] else f"worker-{group}",
                     (*command, "worker", "--group", group),
                     lambda group=group: _reads(found, group),  # type: ignore[misc]
+                    env=paid_by,
                     stuck_seconds=settings.stuck_seconds,
                 )
                 for group in GROUPS
@@ -159,13 +179,25 @@ def api(
     from app.api.server import serve
 
     settings = Settings()
-    if DEMO_KEY in settings.write_keys and settings.api_host not in ("127.0.0.1", "localhost"):
-        raise SettingsError(
-            f"the write key {DEMO_KEY!r} is known to everyone: before you listen on "
-            f"{settings.api_host}, set TILLSTREAM_WRITE_KEYS=KEY:main (for example "
-            f"{secrets.token_urlsafe(16)}:main)"
-        )
+    if settings.api_host not in ("127.0.0.1", "localhost"):
+        _check_before_listening(settings)
     serve(settings, port if port is not None else settings.api_port)
+
+
+def _check_before_listening(settings: Settings) -> None:
+    """What suits one machine alone is no default for others. Raises SettingsError."""
+    for kind, keys in (("write", settings.write_keys), ("read", settings.read_keys)):
+        if DEMO_KEY in keys:
+            raise SettingsError(
+                f"the {kind} key {DEMO_KEY!r} is known to everyone: before you listen on "
+                f"{settings.api_host}, set TILLSTREAM_{kind.upper()}_KEYS=KEY:main (for example "
+                f"{secrets.token_urlsafe(16)}:main)"
+            )
+    if settings.figures is None:
+        raise SettingsError(
+            f"whoever reaches {settings.api_host} could read the shop's figures: set "
+            "TILLSTREAM_FIGURES=staff, for who is logged in and read keys, or =open if you mean it"
+        )
 
 
 @cli.command()

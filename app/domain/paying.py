@@ -75,10 +75,12 @@ def payment_failed(order: Order, intent_id: str, reason: str | None = None) -> l
 
 
 def refund_succeeded(order: Order, refund_id: str, amount: Money, currency: str) -> list[Data]:
-    """The provider has given money back. Raises Unknown, Conflict."""
+    """The provider has given money back. What has failed stays so until it is asked for again: a
+    bank may send money back, and the news of both may come in any order. Raises Unknown,
+    Conflict."""
     refund = _refund(order, refund_id)
     _check(order, refund.amount, amount, currency)
-    if refund.status == "made":
+    if refund.status != "requested":
         return []
     return [
         PaymentRefunded(
@@ -92,8 +94,9 @@ def refund_succeeded(order: Order, refund_id: str, amount: Money, currency: str)
 
 
 def refund_failed(order: Order, refund_id: str, reason: str | None = None) -> list[Data]:
-    """The provider could not give it back, and will not try again. Raises Unknown."""
-    if _refund(order, refund_id).status != "requested":
+    """The provider could not give it back, or it came back later, and it will not try again.
+    Raises Unknown."""
+    if _refund(order, refund_id).status == "failed":
         return []
     return [RefundFailed(order_id=order.order_id, refund_id=refund_id, reason=reason)]
 

@@ -45,12 +45,14 @@ class Intent(Struct, frozen=True):
 
 
 class Refund(Struct, frozen=True):
-    """Money on its way back: `requested`, `failed` or `made`; without `payment_id` by hand."""
+    """Money on its way back: `requested`, `failed` or `made`; without `payment_id` by hand. `tries`
+    counts how often the provider was to make it."""
 
     amount: Money
     status: str
     payment_id: str | None = None
     reason: str | None = None
+    tries: int = 1
 
 
 class Payment(Struct, frozen=True):
@@ -100,10 +102,13 @@ def _evolve(payment: Payment, told: Told) -> Payment:
         case OrderPaid():
             return _paid(payment, data, told.at)
         case RefundRequested():
-            asked = Refund(data.amount, "requested", data.payment_id)
+            before = payment.refunds.get(data.refund_id)
+            tries = before.tries + 1 if before else 1
+            asked = Refund(data.amount, "requested", data.payment_id, tries=tries)
             return _with_refund(payment, data.refund_id, asked)
         case PaymentRefunded():
-            made = Refund(data.amount, "made", data.payment_id)
+            tried = payment.refunds.get(data.refund_id)
+            made = Refund(data.amount, "made", data.payment_id, tries=tried.tries if tried else 1)
             of_it = data.payment_id == payment.intent_id
             more = data.amount if of_it else NOTHING
             return msgspec.structs.replace(
@@ -115,7 +120,13 @@ def _evolve(payment: Payment, told: Told) -> Payment:
             failed_refund = msgspec.structs.replace(
                 known_refund, status="failed", reason=data.reason
             )
-            return _with_refund(payment, data.refund_id, failed_refund)
+            # A bank may send back what was made before.
+            of_it = known_refund.payment_id == payment.intent_id
+            back = known_refund.amount if of_it and known_refund.status == "made" else NOTHING
+            return msgspec.structs.replace(
+                _with_refund(payment, data.refund_id, failed_refund),
+                refunded=Money(payment.refunded - back),
+            )
         case OrderCompleted():
             return payment
 

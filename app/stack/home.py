@@ -25,6 +25,8 @@ OURS = (
     "ports.json",
     "addresses.json",
     "snapshot.key",
+    "stripe",
+    "stripe.key",
 )
 
 

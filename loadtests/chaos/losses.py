@@ -3,7 +3,6 @@
 Each loss is done to a topic of its own, to a worker that is down or that is reading.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -162,7 +161,6 @@ async def _ends(site: Site) -> None:
 
 async def _figures(site: Site) -> list[tuple[object, ...]]:
     """Where the reader is, and its figures."""
-    await asyncio.sleep(0)
     progress = await site.sql("SELECT topic, partition, next_offset, applied FROM progress")
     revenue = await site.sql("SELECT * FROM revenue")
     return [tuple(row) for row in (*progress, *revenue)]

@@ -3,10 +3,12 @@ everything is counted once more, from the first record on."""
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import Random
+from signal import SIGKILL
 from typing import NamedTuple
 
 from app.stack.up import Stack
@@ -27,6 +29,7 @@ _CALM_SECONDS = 2.0
 _MIXED_ROUNDS = 3
 _SAMPLED_ORDERS = 50
 _MOST_RATE = 2_000.0
+_SENT_SECONDS = 600.0
 
 Tell = Callable[[str], None]
 
@@ -113,14 +116,15 @@ class Run:
         times = sum(one for one in struck if isinstance(one, int))
         failed = [repr(one) for one in struck if not isinstance(one, int)]
         trouble = "; ".join(failed) or ("" if all(struck) else "it did not strike")
-        healed = time.monotonic()
-        async with asyncio.timeout(600):
-            while load.sent < self._plan.events_each:
-                await asyncio.sleep(0.05)
-        load.stop()
-        await sending
+        try:
+            async with asyncio.timeout(_SENT_SECONDS):
+                while load.sent < self._plan.events_each and not sending.done():
+                    await asyncio.sleep(0.05)
+        finally:
+            load.stop()
+            await sending
         self.history += load.history
-        begun = max(healed, time.monotonic())
+        begun = time.monotonic()
         try:
             await self._converge()
         except Impatient as impatient:
@@ -226,6 +230,9 @@ class Run:
             f"{kept.outcomes.get(outcome, 0):,} {outcome.value}" for outcome in Outcome
         )
         self._tell(f"seed {self._plan.seed}: requests {outcomes}")
+        if ended := Counter(one for one in site.ended if one[1] != -SIGKILL):
+            ends = ", ".join(f"{name} {n} times with {code}" for (name, code), n in ended.items())
+            self._tell(f"seed {self._plan.seed}: ended by themselves: {ends}")
         seconds = time.monotonic() - begun
         return self._result("all, recounted", 0, len(self.log), found, seconds, trouble)
 

@@ -63,8 +63,14 @@ class Service:
 def environment(settings: Settings) -> dict[str, str]:
     """The settings, for a process of ours."""
     servers = settings.servers
+    stripe = {
+        "TILLSTREAM_STRIPE_KEY": settings.stripe_key,
+        "TILLSTREAM_STRIPE_WEBHOOK_SECRET": ",".join(settings.stripe_webhook_secret),
+        "TILLSTREAM_STRIPE_URL": settings.stripe_url,
+    }
     return {
         **os.environ,
+        **{name: told for name, told in stripe.items() if told},
         "TILLSTREAM_HOME": str(settings.home),
         "TILLSTREAM_KAFKA": servers.kafka,
         "TILLSTREAM_POSTGRES": servers.postgres,

@@ -2,22 +2,15 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 
-from app.api.access import Actor, Role, Tokens
-from app.own_key import own_key
+from app.api.access import Role
 from tests.e2e.service import Service
+from tests.e2e.test_commands import bearer, mug
 
-
-def bearer(service: Service, role: Role = Role.STAFF, id: str = "s-1") -> dict[str, str]:  # noqa: A002
-    """The headers of somebody who is logged in."""
-    settings = service.settings
-    tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
-    token = tokens.issue(Actor(role, id, "main"), datetime.now(UTC), timedelta(minutes=5))
-    return {"Authorization": f"Bearer {token}"}
+__all__ = ["bearer", "mug", "refused", "sent", "somebody"]
 
 
 @asynccontextmanager
@@ -30,17 +23,6 @@ async def somebody(
     headers = bearer(service, role, id) if role else {}
     async with httpx2.AsyncClient(base_url=service.api, headers=headers, timeout=30) as client:
         yield client
-
-
-def mug(tag: str, **changed: Any) -> dict[str, Any]:
-    """A product with one variant."""
-    return {
-        "product_id": f"mug-{tag}",
-        "name": "Mug",
-        "currency": "EUR",
-        "variants": [{"id": f"blue-{tag}", "price": "9.90", "stock": 50}],
-        **changed,
-    }
 
 
 async def sent(

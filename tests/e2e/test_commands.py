@@ -93,3 +93,36 @@ async def test_a_product_that_is_there_is_not_made_again(service: Service, tag: 
         answer = await client.post("/v1/products", json=mug(tag), headers=bearer(service))
     assert answer.status_code == 409
     assert answer.json()["errors"][0]["field"] == "product_id"
+
+
+async def test_what_was_commanded_is_in_the_figures_that_are_asked_for_with_its_position(
+    service: Service, tag: str
+) -> None:
+    async with service.client() as client:
+        made = await client.post("/v1/products", json=mug(tag), headers=bearer(service))
+        position = made.json()["position"]
+        asked = {"min_position": position, "wait": 30, "grain": "total"}
+        answer = await client.get("/v1/sales/revenue", params=asked)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["complete_to"]
+
+
+@pytest.mark.parametrize(
+    ("position", "reason"),
+    [
+        ("outbox:x", "form"),
+        ("outbox:", "form"),
+        ("outbox:-1", "form"),
+        ("outbox:9-1", "no command"),
+        ("outbox:1-999999999", "no command"),
+        ("outbox:999999999999", "nothing that was said"),
+    ],
+)
+async def test_a_position_that_can_be_none_is_refused(
+    service: Service, position: str, reason: str
+) -> None:
+    async with service.client() as client:
+        for path in ("/v1/sales/revenue", "/v1/forecasts/sales"):
+            answer = await client.get(path, params={"min_position": position})
+            assert answer.status_code == 422
+            assert reason in answer.json()["errors"][0]["reason"]

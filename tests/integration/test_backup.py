@@ -1,5 +1,6 @@
 """What a backup must not do: go back half, go back to another log, lie open to others."""
 
+import asyncio
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -56,6 +57,27 @@ async def test_what_goes_in_comes_back_and_ids_count_on(
 
 
 _WAITING = "INSERT INTO outbox (topic, key, event) VALUES ('orders', $1, $1) RETURNING id"
+
+
+async def test_a_rebuild_takes_no_table_away_under_a_backup(
+    settings: Settings, pool: Pool, tmp_path: Path
+) -> None:
+    """It would find another table of the same name, in which its snapshot sees half the rows."""
+    async with pool.acquire() as holding, pool.acquire() as rebuilding:
+        async with asyncio.timeout(60), holding.transaction():
+            await holding.execute("LOCK TABLE answers IN ACCESS EXCLUSIVE MODE")  # copied first
+            writing = asyncio.create_task(backup(settings, tmp_path / "shop.backup"))
+            while not await holding.fetchval(_WAITS, f"{settings.schema_name}.answers"):
+                await asyncio.sleep(0.02)
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await rebuilding.execute(_EXCHANGE)
+        await writing
+
+
+_EXCHANGE = """
+    BEGIN; SET LOCAL lock_timeout = '100ms'; LOCK TABLE read_models IN ACCESS EXCLUSIVE MODE; COMMIT
+"""
+_WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = $1::text::regclass AND NOT granted)"
 
 
 async def test_a_backup_that_is_not_whole_changes_nothing(

@@ -14,7 +14,7 @@ from app.commands.execute import Answer, Call, Commands
 from app.commands.work import Work
 from app.domain import stock
 from app.domain.stock import STOCK
-from app.retold import NotRelayed, Shop, check_states
+from app.retold import NotRelayed, check_states, shop_of
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, connect_alone, migrate
@@ -50,15 +50,7 @@ async def relaying(settings: Settings) -> AsyncIterator[None]:
 
 
 async def checked(settings: Settings, pool: Pool, patience: float = 60.0) -> dict[str, Checked]:
-    servers = settings.servers
-    shop = Shop(
-        servers.postgres,
-        settings.schema_name,
-        servers.kafka,
-        settings.prefix,
-        PARTITIONS,
-        settings.dedupe_window,
-    )
+    shop = shop_of(settings)._replace(partitions=PARTITIONS)
     found = await check_states(shop, Vault(pool), patience=patience)
     return {one.read_model: one for one in found}
 

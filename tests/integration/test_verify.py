@@ -7,6 +7,8 @@ from random import Random
 
 import asyncpg
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
@@ -19,6 +21,7 @@ from projections.sample import Drawn, Sampler, verify_sample
 from projections.store import GroupStore, ReadModelChanged
 from projections.verify import Checked, verify, verify_live
 from streams.log import Log
+from streams.subscribe import LogChanged
 from tests.integration.test_rebuild import CLOCK, doubled, group_of, schemas, source_of
 from tests.integration.test_subscribe import read_all, sales
 from tests.sales import booked, facts, line, said
@@ -129,6 +132,25 @@ async def test_an_order_that_the_figures_have_lost_is_found_though_it_is_nowhere
     for table in ("orders", "revenue", "best_sellers"):
         await pool.execute(f"DELETE FROM {table}")
     assert wrong(await sampled(settings, 5)) == {"orders": [("main", "o1")]}
+
+
+async def test_where_the_log_has_lost_its_beginning_no_figure_is_called_wrong(
+    settings: Settings, pool: Pool, log: Log, partitions: int
+) -> None:
+    await log.append(sales(100))
+    await read_all(settings, pool)
+    orders = f"{settings.prefix}orders"
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.servers.kafka)
+    await admin.start()
+    try:
+        await admin.delete_records(
+            {TopicPartition(orders, n): RecordsToDelete(2) for n in range(partitions)}
+        )
+    finally:
+        await admin.close()
+    with pytest.raises(LogChanged, match="begins at 2"):
+        await sampled(settings, 5)
+    assert await pool.fetchval("SELECT count(*) FROM verify_results") == 0
 
 
 def test_a_sample_is_as_large_as_it_is_to_be_and_whole_for_each_key() -> None:
