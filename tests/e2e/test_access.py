@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -95,7 +96,9 @@ async def closed(
         api = run_cli("api", "--port", str(port), environment=variables, stderr=file)
     service = Service(settings, f"http://127.0.0.1:{port}", variables, api)
     try:
+        service.start_worker()
         await answers(service.api, api)
+        await service.reads()
         people = []
         async with registrar(settings) as accounts, asking(service) as client:
             for role in ("staff", "admin"):
@@ -106,7 +109,8 @@ async def closed(
         key = own_key(None, home / "token.key")
         yield Closed(service, said, key, people[0], people[1], ada, bob)
     finally:
-        end(api)
+        for process in (*service.workers, api):
+            end(process)
 
 
 def asking(service: Service, told: str = "") -> httpx2.AsyncClient:
@@ -310,6 +314,8 @@ async def test_no_forgery_is_taken_by_a_websocket(closed: Closed) -> None:
                 async with feed(closed, additional_headers=headers):
                     pytest.fail(kind)
             assert refused.value.response.status_code == 401, kind
+        if len(token) > 60_000:
+            continue  # no frame is so large
         async with feed(closed) as socket:
             await socket.send(json.dumps({"token": token}))
             assert await kind_of(socket) == "error", kind
@@ -346,13 +352,12 @@ async def test_a_feed_is_for_those_whom_figures_are_for(closed: Closed) -> None:
 
 
 async def test_a_feed_ends_with_the_token_and_with_the_session(closed: Closed) -> None:
-    short = closed.token(Role.STAFF, seconds=2)
     async with asking(closed.service) as client:
         new = somebody()
         async with registrar(closed.service.settings) as accounts:
             await accounts.create("main", new["email"], new["password"], "staff")
         sam = await log_in(client, new["email"])
-        headers = {"Authorization": f"Bearer {short}"}
+        headers = {"Authorization": f"Bearer {closed.token(Role.STAFF, seconds=10)}"}
         async with (
             feed(closed, additional_headers=headers) as expiring,
             feed(closed, additional_headers=sam.headers) as revoked,
@@ -372,13 +377,13 @@ async def test_a_feed_ends_with_the_token_and_with_the_session(closed: Closed) -
 
 
 async def test_a_later_token_extends_a_feed(closed: Closed) -> None:
-    short = closed.token(Role.STAFF, seconds=3)
+    short = closed.token(Role.STAFF, seconds=8)
     async with feed(closed, additional_headers={"Authorization": f"Bearer {short}"}) as socket:
         await socket.send(json.dumps({"token": closed.staff.access}))
         await socket.send(json.dumps(STREAM))
         assert await kind_of(socket) == "snapshot"
-        # Beats come every five seconds: after two of them the first token is long over.
-        assert [await kind_of(socket), await kind_of(socket)] == ["beat", "beat"]
+        # Beats come every five seconds: after three of them the first token is long over.
+        assert [await kind_of(socket) for _ in range(3)] == ["beat"] * 3
 
 
 async def test_who_says_nothing_is_not_kept(closed: Closed) -> None:
@@ -416,7 +421,7 @@ async def test_no_secret_is_in_a_log_an_error_an_event_or_a_kept_answer(
     secrets, answered = [canary, other], []
     async with asking(closed.service) as client:
         new = somebody(password=canary)
-        key = {"Idempotency-Key": tag}
+        key = {"Idempotency-Key": str(uuid4())}
         answered.append(await client.post("/v1/auth/register", json=new, headers=key))
         answered.append(await client.post("/v1/auth/register", json=new))  # taken
         answered.append(await client.post("/v1/auth/register", json={**new, "x": canary}))
@@ -437,8 +442,8 @@ async def test_no_secret_is_in_a_log_an_error_an_event_or_a_kept_answer(
         follower = (await client.post("/v1/auth/refresh", json=refresh)).json()["refresh_token"]
         secrets.append(follower)
     statuses = [answer.status_code for answer in answered]
-    assert statuses == [201, 409, 422, 422, 422, 401, 200, 404]
-    for answer in answered[:-1]:
+    assert statuses == [201, 409, 422, 422, 415, 401, 200, 422]
+    for answer in answered:
         assert not [secret for secret in secrets if secret in answer.text]
     said = closed.said.read_text()
     assert not [secret for secret in secrets if secret in said]
