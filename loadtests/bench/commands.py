@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,7 +114,7 @@ class _Shop:
 
     def _token(self, role: Role, name: str) -> str:
         actor = Actor(role, name, "main")
-        return self._tokens.issue(actor, datetime.now(UTC), timedelta(hours=1))
+        return self._tokens.issue(actor, datetime.now(UTC))
 
     async def __aenter__(self) -> "_Shop":
         api = f"http://127.0.0.1:{self._pipeline.port}"

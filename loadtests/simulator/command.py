@@ -106,7 +106,7 @@ async def shop_by_command(
     to be verified. Raises Refused, comparing.Unanswered."""
     tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
     actor = Actor(Role.STAFF, "simulator", to.shop)
-    till = Till(to.api, to.shop, tokens.issue(actor, datetime.now(UTC), _DAY), to.key)
+    till = Till(to.api, to.shop, lambda: tokens.issue(actor, datetime.now(UTC)))
     async with commands.client(to.key) as client:
         shopping = Shopping(client, till, seed, share, settings.timezone)
         await shopping.open()

@@ -29,12 +29,11 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class Till(NamedTuple):
-    """Where commands are given: the API, the shop, and the staff's and the storefront's keys."""
+    """Where commands are given: the API, the shop, and what issues the staff's tokens."""
 
     api: str
     shop: str
-    staff: str
-    key: str
+    staff: Callable[[], str]
 
 
 class Shopping:
@@ -163,7 +162,7 @@ class Shopping:
     # How it is asked.
 
     async def _staff(self, method: str, path: str, body: Any, *, there: bool = False) -> Any:
-        return await self._ask(method, path, body, self._till.staff, there=there)
+        return await self._ask(method, path, body, self._till.staff(), there=there)
 
     async def _ask(
         self, method: str, path: str, body: Any, token: str, *, there: bool = False
