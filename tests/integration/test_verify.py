@@ -135,7 +135,7 @@ async def test_an_order_that_the_figures_have_lost_is_found_though_it_is_nowhere
 
 
 async def test_where_the_log_has_lost_its_beginning_no_figure_is_called_wrong(
-    settings: Settings, pool: Pool, log: Log
+    settings: Settings, pool: Pool, log: Log, partitions: int
 ) -> None:
     await log.append(sales(100))
     await read_all(settings, pool)
@@ -144,7 +144,7 @@ async def test_where_the_log_has_lost_its_beginning_no_figure_is_called_wrong(
     await admin.start()
     try:
         await admin.delete_records(
-            {TopicPartition(orders, n): RecordsToDelete(2) for n in range(settings.partitions)}
+            {TopicPartition(orders, n): RecordsToDelete(2) for n in range(partitions)}
         )
     finally:
         await admin.close()

@@ -261,6 +261,10 @@ def test_an_amount_takes_off_no_more_than_there_is() -> None:
     assert str(totals(line("8.00"), coupon=off(amount="5")).total) == "3.00"
 
 
+def test_a_percentage_that_is_rounded_up_takes_off_no_more_than_there_is() -> None:
+    assert totals(line("0.005"), coupon=off("100")).discount == eur("0.005")
+
+
 def test_a_coupon_takes_off_only_what_it_is_for() -> None:
     found = totals(
         line("10", category="books"),
