@@ -4,15 +4,23 @@ import asyncio
 import subprocess
 from typing import Any
 
+import httpx2
 import pytest
 
 from app.api.access import Role
 from tests.e2e.people import PASSWORD, Person, log_in, registered, somebody, told_of
 from tests.e2e.service import Service, run_cli
 from tests.e2e.test_commands import bearer
-from tests.e2e.test_orders import listed
 
 ADDRESS = {"name": "Ada", "lines": ["Rua da Prata 80"], "city": "Lisboa", "country": "PT"}
+
+
+async def listed(client: httpx2.AsyncClient, service: Service, name: str) -> None:
+    """A product of one variant, of the same id."""
+    variant = {"id": name, "price": "9.90", "stock": 50}
+    product = {"product_id": name, "name": name, "currency": "EUR", "variants": [variant]}
+    answer = await client.post("/v1/products", json=product, headers=bearer(service))
+    assert answer.status_code == 201, answer.text
 
 
 async def test_somebody_registers_logs_in_and_sees_themselves(service: Service) -> None:
