@@ -63,8 +63,8 @@ async def show(settings: Settings, api: str, console: Console) -> None:
     banner(console, api)
     clock = ShopClock(settings.timezone)
     # Of use where figures are for staff alone.
-    keys = (key for key, shop in settings.read_keys.items() if shop == "main")
-    headers = {"Authorization": f"Bearer {key}" for key in keys}
+    key = next((key for key, shop in settings.read_keys.items() if shop == "main"), None)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with (
         reading_status(settings) as status,
         httpx2.AsyncClient(base_url=api, timeout=2, headers=headers) as client,

@@ -11,17 +11,9 @@ from app.api.access import Role
 from app.cli.run import _staff_of_demo
 from tests.e2e.people import PASSWORD, Person, log_in, registered, somebody, told_of
 from tests.e2e.service import Service, run_cli
-from tests.e2e.test_commands import bearer
+from tests.e2e.test_commands import bearer, mug
 
 ADDRESS = {"name": "Ada", "lines": ["Rua da Prata 80"], "city": "Lisboa", "country": "PT"}
-
-
-async def listed(client: httpx2.AsyncClient, service: Service, name: str) -> None:
-    """A product of one variant, of the same id."""
-    variant = {"id": name, "price": "9.90", "stock": 50}
-    product = {"product_id": name, "name": name, "currency": "EUR", "variants": [variant]}
-    answer = await client.post("/v1/products", json=product, headers=bearer(service))
-    assert answer.status_code == 201, answer.text
 
 
 async def test_somebody_registers_logs_in_and_sees_themselves(service: Service) -> None:
@@ -231,11 +223,19 @@ async def test_a_closed_account_is_gone_and_its_address_free(service: Service) -
         assert (await registered(client, email=ada.email)).user_id != ada.user_id
 
 
+async def on_sale(client: httpx2.AsyncClient, service: Service, name: str) -> None:
+    """A product with a variant of the same name."""
+    variant = {"id": name, "price": "9.90", "stock": 50}
+    product = mug(name, product_id=name, variants=[variant])
+    answer = await client.post("/v1/products", json=product, headers=bearer(service))
+    assert answer.is_success, answer.text
+
+
 async def test_what_was_in_a_guests_cart_is_in_ones_own_after_logging_in(
     service: Service, tag: str
 ) -> None:
     async with service.client() as client:
-        await listed(client, service, f"cup-{tag}")
+        await on_sale(client, service, f"cup-{tag}")
         cart = (await client.post("/v1/carts", json={}, headers={"Authorization": ""})).json()
         guest = {"Authorization": f"Bearer {cart['token']}"}
         line = {"variant": f"cup-{tag}", "quantity": 2}
@@ -257,7 +257,7 @@ async def test_what_was_in_a_guests_cart_is_in_ones_own_after_logging_in(
 
 async def test_everyone_finds_their_own_orders(service: Service, tag: str) -> None:
     async with service.client() as client:
-        await listed(client, service, f"pot-{tag}")
+        await on_sale(client, service, f"pot-{tag}")
         ada, bob = await registered(client), await registered(client)
         order = {
             "lines": [{"variant": f"pot-{tag}", "quantity": 1}],
