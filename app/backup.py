@@ -19,13 +19,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.learner.leadership import lock_of
+from app.retold import catch_up_states, shop_of
 from app.settings import Settings
 from app.status import members
 from app.subscriptions import GROUPS, LEARNERS
+from app.vault import Vault
 from projections.backup import Manifest, Position, dump, durable, load, opened, seal
 from projections.closer import told_in_the_log
 from projections.live import LiveFigures
-from projections.postgres import MIGRATING, sessions_of_api
+from projections.postgres import MIGRATING, connect, sessions_of_api
 from projections.reconcile import reconcile
 from streams.exclusive import Connection, taken
 from streams.readback import log_ends
@@ -47,12 +49,13 @@ class OtherLog(Exception):
 
 class Restored(NamedTuple):
     """What came back: how many records each group reads again, how many closed days were known from
-    the log alone, and the tables that were left out."""
+    the log alone, the tables that were left out, and the states that were brought up to the log."""
 
     manifest: Manifest
     again: Mapping[str, int]
     days: int
     left_out: list[str]
+    states: int
 
 
 async def backup(settings: Settings, file: Path) -> Manifest:
@@ -100,8 +103,9 @@ async def restore(settings: Settings, file: Path) -> Restored:
             async with connection.transaction():
                 left_out = await load(connection, settings.schema_name, archive, manifest)
                 found = await reconcile(connection, told)
+            states = await _catch_up_states(settings, connection)
         await _clear_redis(settings)
-    return Restored(manifest, again, found.days, left_out)
+    return Restored(manifest, again, found.days, left_out, states)
 
 
 async def reconciled(settings: Settings) -> Mapping[str, int]:
@@ -115,8 +119,19 @@ async def reconciled(settings: Settings) -> Mapping[str, int]:
         told = await told_in_the_log(settings.servers.kafka, settings.prefix)
         async with connection.transaction():
             await reconcile(connection, told)
+        await _catch_up_states(settings, connection)
     await _clear_redis(settings)
     return again
+
+
+async def _catch_up_states(settings: Settings, connection: Connection) -> int:
+    """What commands have said since is on the log: their states follow it. How many did."""
+    pool = await connect(settings.servers.postgres, settings.schema_name, size=2)
+    try:
+        found = await catch_up_states(connection, shop_of(settings), Vault(pool))
+    finally:
+        await pool.close()
+    return sum(found.values())
 
 
 @asynccontextmanager

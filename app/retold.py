@@ -101,6 +101,24 @@ async def check_states(
     return checked
 
 
+async def catch_up_states(connection: Connection, shop: Shop, vault: Vault) -> Mapping[str, int]:
+    """Brings rows that are older than the log, as after a restore, up to it; how many of each kind.
+    For whoever is alone: no command may be under way.
+
+    Raises ReadBackFailed, LogChanged, OSError, PostgresError.
+    """
+    async with connection.transaction():
+        await connection.execute(_RETOLD)
+        refold = _Refold(connection, vault, beyond=True)
+        for topic in TOPICS:
+            await _read(shop, topic, refold, lambda _done, _of: None)
+        found = {}
+        for kind in AGGREGATES:
+            told = await connection.execute(_CAUGHT_UP.format(table=kind.table), kind.table)
+            found[kind.table] = int(told.split()[-1])
+    return found
+
+
 async def _relayed(connection: Connection, last: int, patience: float) -> None:
     """Until the log has all that was enqueued up to here."""
     try:
@@ -138,9 +156,10 @@ Key = tuple[str, str]  # shop, id
 class _Refold:
     """States as they become by their events, kept in a table of the transaction."""
 
-    def __init__(self, connection: Connection, vault: Vault) -> None:
+    def __init__(self, connection: Connection, vault: Vault, *, beyond: bool = False) -> None:
         self._connection = connection
         self._vault = vault
+        self._beyond = beyond  # also what comes after the rows' versions
         self.broken: dict[tuple[str, Key], str] = {}
         """What could not be folded, and why."""
 
@@ -165,7 +184,8 @@ class _Refold:
             made = None if state is None else decode(kind, state)
             for fact in told[key]:
                 # Where the row is not there, all is folded: it may have come after the snapshot.
-                if (kept is not None and version >= kept) or (kind.table, key) in self.broken:
+                enough = kept is not None and version >= kept and not self._beyond
+                if enough or (kind.table, key) in self.broken:
                     break
                 try:
                     made = kind.evolve(made, await self._told(fact))
@@ -263,4 +283,11 @@ _UNLIKE = """
     FULL JOIN (SELECT * FROM retold WHERE kind = $1) AS told USING (shop, id)
     WHERE kept.version IS DISTINCT FROM told.version OR kept.state IS DISTINCT FROM told.state
     ORDER BY shop, id
+"""
+_CAUGHT_UP = """
+    INSERT INTO {table} AS kept (shop, id, version, state, created_at, changed_at)
+    SELECT shop, id, version, state, now(), now() FROM retold WHERE kind = $1
+    ON CONFLICT (shop, id) DO UPDATE SET
+        version = excluded.version, state = excluded.state, changed_at = excluded.changed_at
+        WHERE kept.version < excluded.version
 """

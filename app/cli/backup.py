@@ -56,6 +56,8 @@ def restore(
         talk.print(f"[green]✓[/] Postgres is as it was {minutes:,.0f} minutes ago")
         if restored.days:
             talk.print(f"  {restored.days:,} closed days are known from the log alone")
+        if restored.states:
+            talk.print(f"  {restored.states:,} states are as the log has told them since")
         for table in restored.left_out:
             talk.print(f"[yellow]![/] the table {table} is unknown here and was left out")
         _to_come(restored.again)
