@@ -42,12 +42,12 @@ class Observed:
         return await self._store.progress(ids)
 
     async def prepare(self, batch: Batch, before: Prepared | None = None) -> Prepared:
-        async with self._watched():
+        async with self.watched():
             return await self._store.prepare(batch, before)
 
     async def commit(self, prepared: Prepared) -> None:
         begun = time.perf_counter()
-        async with self._watched():
+        async with self.watched():
             await self._store.commit(prepared)
         self._commits.inc()
         self._seconds.observe(time.perf_counter() - begun)
@@ -60,7 +60,8 @@ class Observed:
         await self._store.resumed()
 
     @asynccontextmanager
-    async def _watched(self) -> AsyncIterator[None]:
+    async def watched(self) -> AsyncIterator[None]:
+        """Tells what goes wrong in the block."""
         try:
             yield
         except (FoldFailed, LearningFailed) as failed:

@@ -21,7 +21,8 @@ Transaction: TypeAlias = (
 
 
 class Entry(Struct, frozen=True):
-    """The chunk [first, next) of a partition was learned as the seq-th, counted from 1."""
+    """The chunk [first, next) of a partition was learned as the seq-th, counted from 1. An empty
+    one says that from here on the models are those of a rebuild."""
 
     seq: int
     partition: Partition
@@ -108,6 +109,8 @@ def in_steps(entries: Iterable[Entry], most_records: int) -> Iterator[list[Entry
     room = most_records
     for entry in entries:
         first = entry.first
+        if first == entry.next:
+            step.append(entry)
         while first < entry.next:
             last = min(entry.next, first + room)
             seq = entry.seq if last == entry.next else 0

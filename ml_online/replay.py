@@ -21,20 +21,26 @@ async def facts_of(
     window: int,
     entries: Sequence[Entry],
     skipped: Mapping[Partition, Mapping[int, str]],
+    windows: dict[Partition, Window] | None = None,
 ) -> AsyncIterator[tuple[Entry, Sequence[Fact]]]:
     """The facts of each entry, or of each piece of a long one, as they were learned; but those that
-    a person has told to be `skipped`.
+    a person has told to be `skipped`. `windows` are those of an earlier call, if it goes on there.
 
     Raises ReadBackFailed, LogChanged.
     """
     firsts: dict[Partition, int] = {}
     for entry in entries:
         firsts.setdefault(entry.partition, entry.first)
-    windows = await _windows(bootstrap, prefix, window, firsts)
+    windows = {} if windows is None else windows
+    new = {p: first for p, first in firsts.items() if p not in windows or windows[p].end != first}
+    windows.update(await _windows(bootstrap, prefix, window, new))
     topics = await described(bootstrap, {prefix + partition.topic for partition in firsts})
     for step in in_steps(entries, _STEP):
         records = await _records(bootstrap, prefix, step)
         for entry in step:
+            if entry.first == entry.next:
+                yield entry, ()
+                continue
             kept = records[entry.partition]
             at = entry.first - kept[0].offset
             chunk = kept[at : at + entry.next - entry.first]
@@ -71,7 +77,7 @@ async def _records(
     for entry in step:
         tp = _named(prefix, entry.partition)
         first, _ = stretches.get(tp, (entry.first, 0))
-        stretches[tp] = (first, entry.next)
+        stretches[tp] = (first, entry.next)  # of an empty one nothing is read
     records: dict[Partition, list[ConsumerRecord]] = defaultdict(list)
     async for tp, found in read_back(bootstrap, stretches):
         records[Partition(tp.topic.removeprefix(prefix), tp.partition)].extend(found)

@@ -54,6 +54,12 @@ async def note_failure(
     )
 
 
+async def passed(transaction: Transaction, group: str) -> None:
+    """A group of learners has learned all that it has read: whatever it had failed on is behind it.
+    Its offsets do not tell: they move before anything is learned."""
+    await transaction.execute("DELETE FROM failures WHERE group_name = $1", group)
+
+
 async def standing(transaction: Transaction) -> Sequence[Failure]:
     """The failures that groups stand before."""
     rows = await transaction.fetch(
@@ -61,6 +67,7 @@ async def standing(transaction: Transaction) -> Sequence[Failure]:
         SELECT failures.* FROM failures
         LEFT JOIN progress USING (group_name, topic, partition)
         WHERE coalesce(next_offset, 0) <= record_offset
+            OR group_name IN (SELECT group_name FROM learner_journal)
         ORDER BY group_name, topic, partition, record_offset
         """
     )

@@ -19,9 +19,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from app.cli.rebuild_learners import rebuild_learners
 from app.cli.terminal import Failed, cli, talk
 from app.settings import Settings, SettingsError
-from app.subscriptions import GROUPS, steps_of
+from app.subscriptions import GROUPS, LEARNERS, steps_of
 
 if TYPE_CHECKING:  # Kafka's and Postgres' clients would slow every command's start
     from projections.rebuild import Rebuilt
@@ -36,10 +37,11 @@ _CORES = os.cpu_count() or 1
 
 @cli.command()
 def rebuild(
-    name: Annotated[str, typer.Argument(help="of a read model, or all")],
+    name: Annotated[str, typer.Argument(help="of a read model, learners, or all")],
     processes: Processes = _CORES,
 ) -> None:
-    """Make a read model's tables anew from the log, while queries and workers go on.
+    """Make a read model's tables anew from the log, while queries and workers go on; or the models
+    of the learners.
 
     What it builds on, and what builds on it, is rebuilt with it. Ctrl-C is safe: run it again, and
     it goes on.
@@ -57,7 +59,8 @@ def rebuild(
     settings = Settings()
     tune()
     _quietly()
-    for group in groups_of(settings, [] if name == ALL else [name]):
+    groups = [] if name == LEARNERS else groups_of(settings, [] if name == ALL else [name])
+    for group in groups:
         talk.print(f"rebuilding {', '.join(group.tables)}: they are made together")
         try:
             with _bar("folding") as tell:
@@ -73,6 +76,15 @@ def rebuild(
             raise typer.Exit(130) from None
         else:
             _say(done)
+    if name in (ALL, LEARNERS):
+        try:
+            with _bar("learning") as tell:
+                rebuild_learners(settings, tell, if_any=name == ALL)
+        except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise Failed(f"{error!r}; the models are as they were") from error
+        except KeyboardInterrupt:
+            talk.print("[yellow]![/] stopped; the models are as they were")
+            raise typer.Exit(130) from None
 
 
 @cli.command()

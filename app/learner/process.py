@@ -130,8 +130,11 @@ async def _serve(settings: Settings, listener: socket.socket, models: Models, ke
             tasks.create_task(_answer(answers, name_of(settings), listener))
             host, port = listener.getsockname()[:2]
             await publish(pool, LEARNERS, f"http://{host}:{port}")
-            await store.load(settings.servers.kafka, settings.prefix, settings.dedupe_window)
-            tasks.create_task(_read(settings, store, pool))
+            observed = Observed(store, pool, LEARNERS)
+            async with observed.watched():
+                await store.load(settings.servers.kafka, settings.prefix, settings.dedupe_window)
+            tasks.create_task(store.watch_journal())
+            tasks.create_task(_read(settings, store, observed))
     finally:
         pool.terminate()
 
@@ -155,13 +158,11 @@ async def _answer(app: FastAPI, name: str, listener: socket.socket) -> None:
         await serving
 
 
-async def _read(
-    settings: Settings, store: LearnerStore, pool: "asyncpg.Pool[asyncpg.Record]"
-) -> None:
+async def _read(settings: Settings, store: LearnerStore, observed: Observed) -> None:
     """Learns what comes in; at the end, whatever ends it, leaves a snapshot."""
     kafka = settings.servers.kafka
     reader = GroupReader(
-        Observed(store, pool, LEARNERS),
+        observed,
         kafka,
         settings.prefix,
         settings.dedupe_window,

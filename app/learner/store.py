@@ -29,6 +29,7 @@ from streams.subscribe import Batch, Partition, Progress
 logger = structlog.get_logger()
 
 _TURN_SECONDS = 0.002
+_LOOK_SECONDS = 1.0
 
 
 class LearnerStore(GroupStore):
@@ -81,6 +82,8 @@ class LearnerStore(GroupStore):
             await self._learn(facts)
             if entry.seq:
                 self.models.passed(entry.partition, entry.next)
+        async with self._transaction() as transaction:
+            await skips.passed(transaction, self._group)
         self._settled = self.loaded = True
 
     async def _read_to(self, transaction: journal.Transaction) -> dict[Partition, int]:
@@ -213,6 +216,20 @@ class LearnerStore(GroupStore):
             if await journal.last(transaction, self._group) == snapshot.seq:
                 await snapshots.keep(transaction, self._group, snapshot, self._now())
         self._snapshot_seq = snapshot.seq
+
+    async def watch_journal(self) -> None:
+        """Runs until someone else writes the journal: a rebuild, of whose models the snapshot is to
+        be loaded. Raises Overtaken, Transient."""
+        ahead = 0
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            async with self._connection() as connection:
+                last = await journal.last(connection, self._group)
+            # Once may be a commit of our own, of which the answer has not come yet.
+            if last > self.models.seq and self._settled:
+                if last == ahead:
+                    raise Overtaken(f"the journal is at {last}, and we are at {self.models.seq}")
+                ahead = last
 
     # What an answer says of itself.
 

@@ -331,3 +331,30 @@ async def test_a_command_that_nobody_answers_says_so_in_a_line(
     assert ("Postgres" in said) == (not postgres)
     assert said.startswith("✗ ")
     assert "Traceback" not in said
+
+
+async def test_models_that_are_rebuilt_are_the_same_and_answer_on(
+    learning: Service, tag: str
+) -> None:
+    events = [order_event(n, [f"again-{n % 5}", "again"], shop=tag) for n in range(40)]
+    position = await append(learning.settings, events)
+    path = "/v1/products/again/bought-together"
+    asked = {"shop": tag, "min_position": position}
+    before = await ask(learning, path, **asked)
+    process = run_cli(
+        "rebuild", "learners", environment=learning.environment, stderr=subprocess.PIPE, text=True
+    )
+    told = (await asyncio.to_thread(process.communicate, timeout=120))[1]
+    assert process.returncode == 0, told
+    assert "the same models as before" in told
+    more = await append(learning.settings, [order_event(99, ["again", "more"], shop=tag)])
+    async with asyncio.timeout(120), learning.client() as client:
+        while True:  # for a moment the learner loads, and says so
+            answer = await client.get(path, params={**asked, "min_position": more, "wait": 10})
+            if answer.status_code != 503:
+                break
+    after = answer.json()
+    assert {one["product_id"] for one in after["products"]} == {
+        "more",
+        *(one["product_id"] for one in before["products"]),
+    }

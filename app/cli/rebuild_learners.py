@@ -1,0 +1,55 @@
+"""`tillstream rebuild learners`: the models that learn, made anew from the log."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from app.cli.terminal import Failed, talk
+from app.settings import Settings
+from app.subscriptions import LEARNERS, learners_of
+
+if TYPE_CHECKING:
+    from app.learner.rebuild import Tell
+
+
+def rebuild_learners(settings: Settings, tell: "Tell", *, if_any: bool = False) -> None:
+    """Rebuilds the models and says how it went; where nothing was learned yet this fails, unless
+    it is to be `if_any`. Raises Failed, OSError, KafkaError, PostgresError."""
+    from app.learner.process import snapshot_key
+    from app.learner.rebuild import NotTold, Running, forget
+    from app.learner.rebuild import rebuild as run
+    from ml_online.models import LearningFailed, Models
+    from projections.postgres import migrate
+    from streams.readback import ReadBackFailed
+    from streams.subscribe import LogChanged
+
+    models = Models(learners_of(LEARNERS))
+
+    async def rebuild() -> None:
+        await migrate(settings.servers.postgres, settings.schema_name)
+        try:
+            done = await run(settings, models, snapshot_key(settings), tell)
+        except LogChanged as changed:
+            await forget(settings)
+            talk.print(
+                f"[yellow]![/] {changed}: the learner begins at its beginning", soft_wrap=True
+            )
+            return
+        rate = done.records / done.seconds
+        talk.print(
+            f"[green]✓[/] {LEARNERS}: {done.records:,} events in {done.seconds:.1f} s "
+            f"({rate:,.0f}/s); the learner waited {done.locked_seconds * 1000:,.0f} ms"
+        )
+        if done.before is None:
+            talk.print(f"  digest {done.digest[:16]}; no learner was there to compare it with")
+        elif done.before == done.digest:
+            talk.print(f"  the same models as before, digest {done.digest[:16]}")
+        else:
+            talk.print(f"  other models: digest {done.digest[:16]}, was {done.before[:16]}")
+
+    try:
+        asyncio.run(rebuild())
+    except NotTold as error:
+        if not if_any:
+            raise Failed(str(error)) from error
+    except (Running, LearningFailed, ReadBackFailed) as error:
+        raise Failed(str(error)) from error
