@@ -19,6 +19,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from app.learner.leadership import lock_of
+from app.restated import Restated, restate
+from app.retold import shop_of
 from app.settings import Settings
 from app.status import members
 from app.subscriptions import GROUPS, LEARNERS
@@ -45,13 +47,20 @@ class OtherLog(Exception):
     """The log is not the one that the backup was made beside, or has lost what it had then."""
 
 
-class Restored(NamedTuple):
-    """What came back: how many records each group reads again, how many closed days were known from
-    the log alone, and the tables that were left out."""
+class Reconciled(NamedTuple):
+    """What the log had beyond Postgres: how many records each group reads again, how many closed
+    days, and which states."""
 
-    manifest: Manifest
     again: Mapping[str, int]
     days: int
+    restated: Restated
+
+
+class Restored(NamedTuple):
+    """What came back, and the tables that were left out."""
+
+    manifest: Manifest
+    reconciled: Reconciled
     left_out: list[str]
 
 
@@ -90,7 +99,7 @@ async def restore(settings: Settings, file: Path) -> Restored:
     """Puts a backup in the place of the schema, and sets right what the log has gone on to tell.
 
     All of it is one transaction. Raises BackupUnreadable, StillRunning, OtherLog, OSError,
-    PostgresError, KafkaError.
+    PostgresError, KafkaError, ReadBackFailed.
     """
     archive, manifest = opened(file)
     with archive:
@@ -99,14 +108,15 @@ async def restore(settings: Settings, file: Path) -> Restored:
             told = await told_in_the_log(settings.servers.kafka, settings.prefix)
             async with connection.transaction():
                 left_out = await load(connection, settings.schema_name, archive, manifest)
-                found = await reconcile(connection, told)
+                days = (await reconcile(connection, told)).days
+                restated = await restate(connection, shop_of(settings))
         await _clear_redis(settings)
-    return Restored(manifest, again, found.days, left_out)
+    return Restored(manifest, Reconciled(again, days, restated), left_out)
 
 
-async def reconciled(settings: Settings) -> Mapping[str, int]:
-    """Sets right what does not follow the offsets, where Postgres came back by other means; how
-    many records each group reads again. Raises as `restore` does."""
+async def reconciled(settings: Settings) -> Reconciled:
+    """Sets right what does not follow the offsets, where Postgres came back by other means.
+    Raises as `restore` does."""
     async with _alone(settings) as connection:
         rows = await connection.fetch(
             "SELECT group_name, topic, partition, next_offset, topic_id::text FROM progress"
@@ -114,9 +124,10 @@ async def reconciled(settings: Settings) -> Mapping[str, int]:
         again = await _to_read_again(settings, [Position(*row) for row in rows])
         told = await told_in_the_log(settings.servers.kafka, settings.prefix)
         async with connection.transaction():
-            await reconcile(connection, told)
+            days = (await reconcile(connection, told)).days
+            restated = await restate(connection, shop_of(settings))
     await _clear_redis(settings)
-    return again
+    return Reconciled(again, days, restated)
 
 
 @asynccontextmanager

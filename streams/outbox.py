@@ -190,7 +190,7 @@ class Relay:
         while True:
             woken.clear()
             if time.monotonic() - checked >= self._check_seconds:
-                topics = await self._check(connection)
+                topics = await self.check(connection)
                 await self._forget(connection)
                 checked = time.monotonic()
             while await self._append(connection, log, topics):
@@ -206,7 +206,7 @@ class Relay:
             positions = await log.append(events)
             reached("relayed")
             await connection.execute(
-                _ACKNOWLEDGED,
+                ACKNOWLEDGED,
                 [row["id"] for row in rows],
                 [topics[position.topic] for position in positions],
                 [position.partition for position in positions],
@@ -214,8 +214,9 @@ class Relay:
             )
         return len(rows)
 
-    async def _check(self, connection: Connection) -> Mapping[str, UUID]:
-        """Lets wait again what Kafka has acknowledged and does not have; the ids of the topics."""
+    async def check(self, connection: Connection) -> Mapping[str, UUID]:
+        """Lets wait again what Kafka has acknowledged and does not have; the ids of the topics. For
+        whoever holds the relay's lock."""
         named = await topic_ids(self._bootstrap, [self._prefix + topic for topic in TOPICS])
         topics = {topic: named[self._prefix + topic] for topic in TOPICS}
         partitions = [
@@ -311,7 +312,7 @@ _WAITING = """
     ORDER BY id
 """
 
-_ACKNOWLEDGED = """
+ACKNOWLEDGED = """
     UPDATE outbox SET topic_id = done.topic_id, partition = done.partition,
         record_offset = done.record_offset, acknowledged_at = now()
     FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bigint[])

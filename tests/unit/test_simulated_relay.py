@@ -118,7 +118,7 @@ class Outbox:
         return latest
 
     async def execute(self, query: str, *given: Any) -> None:
-        assert query is outbox._ACKNOWLEDGED
+        assert query is outbox.ACKNOWLEDGED
         by_id = {row["id"]: row for row in self.rows}
         for row_id, topic_id, partition, offset in zip(*given, strict=True):
             by_id[row_id].update(
@@ -159,7 +159,7 @@ class Relaying(RuleBasedStateMachine):
         async def nobody() -> Any: ...
 
         self.relay = Relay(nobody, "", PARTITIONS)
-        self.topics = self._run(self.relay._check(self.table))  # type: ignore[arg-type]
+        self.topics = self._run(self.relay.check(self.table))  # type: ignore[arg-type]
 
     @rule(count=st.integers(1, 4), order=st.integers(1, 3))
     def something_is_said(self, count: int, order: int) -> None:
