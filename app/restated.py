@@ -7,7 +7,7 @@ in the outbox, which is nowhere else; rows that differ are replaced.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from app.retold import RETOLD, TOPICS, Refold, Shop, read
 from app.vault import Vault
 from projections.postgres import connect_alone
 from streams import codec
-from streams.codec import Fact
+from streams.codec import Fact, Refused
 from streams.events import SHOP
 from streams.exclusive import Connection
 from streams.outbox import Relay
@@ -70,10 +70,11 @@ async def _waiting(connection: Connection) -> dict[tuple[str, str], Fact]:
     """What commands have said and the log has not, in the order in which it will."""
     found = {}
     for row in await connection.fetch(_WAITING):
-        event = codec.decode_envelope(row["event"])
-        if event.source == SHOP:
-            data = codec.decode_data(event, row["topic"])
-            found[event.shop, event.id] = Fact(row["topic"], _OUTBOX, row["id"], event, data)
+        with suppress(Refused):  # as the log's own readers do
+            event = codec.decode_envelope(row["event"])
+            if event.source == SHOP:
+                data = codec.decode_data(event, row["topic"])
+                found[event.shop, event.id] = Fact(row["topic"], _OUTBOX, row["id"], event, data)
     return found
 
 

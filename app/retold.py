@@ -78,7 +78,7 @@ async def check_states(
     begun = time.monotonic()
 
     async def connected() -> Connection:
-        return await connect_alone(shop.dsn, shop.schema)
+        return await connect_alone(shop.dsn, shop.schema, seconds=None)
 
     async with alone(connected, "verify/shop") as connection:
         now = await connected()

@@ -227,7 +227,12 @@ class Relay:
         found = await log_ends(self._bootstrap, partitions)
         ends = {self._partition(tp): span for tp, span in found.items()}
         async with connection.transaction():
-            lost = await connection.fetch(_FROM_ANOTHER_TOPIC, list(topics), list(topics.values()))
+            strange = await connection.fetch(_STRANGE, list(topics), list(topics.values()))
+            names = [row["topic"] for row in strange]
+            lost = []
+            if names:  # else all rows would be looked at
+                ids = [topics[name] for name in names]
+                lost += await connection.fetch(_FROM_ANOTHER_TOPIC, names, ids)
             lost += await connection.fetch(
                 _BEYOND_THE_END,
                 *_columns((*partition, end) for partition, (_, end) in ends.items()),
@@ -323,6 +328,23 @@ ACKNOWLEDGED = """
 _NO_POSITION = """
     UPDATE outbox SET topic_id = NULL, partition = NULL, record_offset = NULL,
         acknowledged_at = NULL
+"""
+# The topics of which some rows have another id: to look at the least and the greatest is enough.
+_STRANGE = """
+    SELECT DISTINCT now.topic
+    FROM unnest($1::text[], $2::uuid[]) AS now (topic, id),
+    LATERAL (
+        (
+            SELECT topic_id FROM outbox WHERE acknowledged_at IS NOT NULL AND topic = now.topic
+            ORDER BY topic_id LIMIT 1
+        )
+        UNION ALL
+        (
+            SELECT topic_id FROM outbox WHERE acknowledged_at IS NOT NULL AND topic = now.topic
+            ORDER BY topic_id DESC LIMIT 1
+        )
+    ) AS found
+    WHERE found.topic_id <> now.id
 """
 _FROM_ANOTHER_TOPIC = f"""
     {_NO_POSITION} FROM unnest($1::text[], $2::uuid[]) AS now (topic, id)

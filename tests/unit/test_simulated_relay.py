@@ -99,6 +99,10 @@ class Outbox:
     async def fetch(self, query: str, *given: Any) -> list[Row]:
         if query is outbox._WAITING:
             return [row for row in self.rows if not row["acknowledged"]][: given[0]]
+        if query is outbox._STRANGE:
+            now = dict(zip(*given, strict=True))
+            strange = {r["topic"] for r in self._noted if now[r["topic"]] != r["topic_id"]}
+            return [{"topic": topic} for topic in sorted(strange)]
         if query is outbox._FROM_ANOTHER_TOPIC:
             now = dict(zip(*given, strict=True))
             return self._waits([r for r in self._noted if now[r["topic"]] != r["topic_id"]])
