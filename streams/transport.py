@@ -17,7 +17,12 @@ from typing import Any, ClassVar, Protocol, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError, NoOffsetForPartitionError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    IllegalStateError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from faust.transport.consumer import CONSUMER_FETCHING
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -147,6 +152,9 @@ class ChunkConsumer(driver.Consumer):
             # Between an assignment and our seek aiokafka looks for a committed offset, and with
             # auto_offset_reset="none" says so where there is none. The seek is what counts.
             fetched, active = None, None
+        except OffsetOutOfRangeError:
+            # What follows is not on the log any more: a seek asks the reader what that means.
+            fetched, active, self._missed = None, None, True
         deliveries = []
         for tp, records in (fetched or {}).items():
             wanted = active is None or tp in active or tp in self._buffered_partitions
