@@ -103,7 +103,7 @@ def verify(
     from aiokafka.errors import KafkaError
     from redis.exceptions import RedisError
 
-    from app.retold import NotRelayed
+    from app.commands.retold import NotRelayed
     from projections.read_model import FoldFailed
     from projections.store import ReadModelChanged
     from streams.interpreter import tune
@@ -144,7 +144,7 @@ def verify(
 
 
 async def _verify_shop(settings: Settings, tell: "Tell") -> "list[Checked]":
-    from app.retold import check_states, shop_of
+    from app.commands.retold import check_states, shop_of
     from app.vault import Vault
     from projections.postgres import connect, migrate
 

@@ -18,10 +18,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from app.identity.registrar import registrar
+from app.identity.tokens import Actor, Role, Tokens
 from app.own_key import own_key
-from app.registrar import registrar
 from app.settings import Servers
-from app.tokens import Actor, Role, Tokens
 from projections.postgres import migrate
 from streams.topics import create_topics
 from tests.conftest import settings_for

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.api.access import Role
-from app.retold import check_states, shop_of
+from app.commands.retold import check_states, shop_of
 from app.vault import Vault
 from projections.postgres import connect
 from tests.e2e.counter import ADDRESS, Counter, counter, wish

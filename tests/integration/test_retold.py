@@ -11,10 +11,10 @@ import pytest
 
 from app.commands import catalogue
 from app.commands.execute import Answer, Call, Commands
+from app.commands.retold import NotRelayed, check_states, shop_of
 from app.commands.work import Work
 from app.domain import stock
 from app.domain.stock import STOCK
-from app.retold import NotRelayed, check_states, shop_of
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, connect_alone, migrate

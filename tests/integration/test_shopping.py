@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from app.abandonment import Abandonment
+from app.commands.abandonment import Abandonment
 from app.commands.carts import (
     add_line,
     agree_to_prices,
