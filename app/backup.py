@@ -18,16 +18,16 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.commands.restated import Restated, restate
+from app.commands.retold import shop_of
 from app.learner.leadership import lock_of
-from app.retold import catch_up_states, shop_of
 from app.settings import Settings
 from app.status import members
 from app.subscriptions import GROUPS, LEARNERS
-from app.vault import Vault
 from projections.backup import Manifest, Position, dump, durable, load, opened, seal
 from projections.closer import told_in_the_log
 from projections.live import LiveFigures
-from projections.postgres import MIGRATING, connect, sessions_of_api
+from projections.postgres import MIGRATING, sessions_of_api
 from projections.reconcile import reconcile
 from streams.exclusive import Connection, taken
 from streams.readback import log_ends
@@ -47,15 +47,21 @@ class OtherLog(Exception):
     """The log is not the one that the backup was made beside, or has lost what it had then."""
 
 
-class Restored(NamedTuple):
-    """What came back: how many records each group reads again, how many closed days were known from
-    the log alone, the tables that were left out, and the states that were brought up to the log."""
+class Reconciled(NamedTuple):
+    """What the log had beyond Postgres: how many records each group reads again, how many closed
+    days, and which states."""
 
-    manifest: Manifest
     again: Mapping[str, int]
     days: int
+    restated: Restated
+
+
+class Restored(NamedTuple):
+    """What came back, and the tables that were left out."""
+
+    manifest: Manifest
+    reconciled: Reconciled
     left_out: list[str]
-    states: int
 
 
 async def backup(settings: Settings, file: Path) -> Manifest:
@@ -93,7 +99,7 @@ async def restore(settings: Settings, file: Path) -> Restored:
     """Puts a backup in the place of the schema, and sets right what the log has gone on to tell.
 
     All of it is one transaction. Raises BackupUnreadable, StillRunning, OtherLog, OSError,
-    PostgresError, KafkaError.
+    PostgresError, KafkaError, ReadBackFailed.
     """
     archive, manifest = opened(file)
     with archive:
@@ -102,15 +108,15 @@ async def restore(settings: Settings, file: Path) -> Restored:
             told = await told_in_the_log(settings.servers.kafka, settings.prefix)
             async with connection.transaction():
                 left_out = await load(connection, settings.schema_name, archive, manifest)
-                found = await reconcile(connection, told)
-            states = await _catch_up_states(settings, connection)
+                days = (await reconcile(connection, told)).days
+                restated = await restate(connection, shop_of(settings))
         await _clear_redis(settings)
-    return Restored(manifest, again, found.days, left_out, states)
+    return Restored(manifest, Reconciled(again, days, restated), left_out)
 
 
-async def reconciled(settings: Settings) -> Mapping[str, int]:
-    """Sets right what does not follow the offsets, where Postgres came back by other means; how
-    many records each group reads again. Raises as `restore` does."""
+async def reconciled(settings: Settings) -> Reconciled:
+    """Sets right what does not follow the offsets, where Postgres came back by other means.
+    Raises as `restore` does."""
     async with _alone(settings) as connection:
         rows = await connection.fetch(
             "SELECT group_name, topic, partition, next_offset, topic_id::text FROM progress"
@@ -118,20 +124,10 @@ async def reconciled(settings: Settings) -> Mapping[str, int]:
         again = await _to_read_again(settings, [Position(*row) for row in rows])
         told = await told_in_the_log(settings.servers.kafka, settings.prefix)
         async with connection.transaction():
-            await reconcile(connection, told)
-        await _catch_up_states(settings, connection)
+            days = (await reconcile(connection, told)).days
+            restated = await restate(connection, shop_of(settings))
     await _clear_redis(settings)
-    return again
-
-
-async def _catch_up_states(settings: Settings, connection: Connection) -> int:
-    """What commands have said since is on the log: their states follow it. How many did."""
-    pool = await connect(settings.servers.postgres, settings.schema_name, size=2)
-    try:
-        found = await catch_up_states(connection, shop_of(settings), Vault(pool))
-    finally:
-        await pool.close()
-    return sum(found.values())
+    return Reconciled(again, days, restated)
 
 
 @asynccontextmanager

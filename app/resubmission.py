@@ -1,7 +1,7 @@
 """Sending a record of the quarantine again, mended or as it is.
 
 A record is sent again at most once: a row says so, committed together with the event in the outbox,
-and the event's id is made of the record's position.
+and the event's id is made of the record's position in its topic.
 """
 
 import asyncio
@@ -83,14 +83,18 @@ class Resubmission:
                 )
                 before = await connection.fetchval(
                     "SELECT fingerprint FROM resubmissions "
-                    "WHERE (topic, partition, record_offset) = ($1, $2, $3)",
+                    "WHERE (topic, partition, record_offset, topic_id) = ($1, $2, $3, $4)",
                     *failed.position,
+                    failed.topic_id,
                 )
                 if before is None:
                     (outbox_id,) = await enqueue(connection, [event])
                     await connection.execute(
-                        "INSERT INTO resubmissions VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                        "INSERT INTO resubmissions (topic, partition, record_offset, topic_id, "
+                        "shop, event_id, fingerprint, outbox_id) "
+                        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                         *failed.position,
+                        failed.topic_id,
                         shop,
                         event.id,
                         fingerprint,
@@ -168,7 +172,8 @@ class Resubmission:
 
 def new_id(failed: FailedEvent) -> str:
     """The id under which a record is sent again: the same at every try."""
-    return str(uuid5(_NAMESPACE, f"{failed.position} {failed.event_id or ''}"))
+    where = f"{failed.topic_id} {failed.position}"
+    return str(uuid5(_NAMESPACE, f"{where} {failed.event_id or ''}"))
 
 
 def as_text(failed: FailedEvent) -> str | None:

@@ -248,8 +248,13 @@ async def quarantine_status(pool: "asyncpg.Pool[asyncpg.Record]") -> QuarantineS
     row = await pool.fetchrow(
         """
         SELECT count(*) AS records, count(*) FILTER (WHERE event_id IS NULL) AS waiting
-        FROM (SELECT DISTINCT topic, partition, record_offset FROM quarantine) AS found
-        LEFT JOIN resubmissions USING (topic, partition, record_offset)
+        FROM (
+            SELECT DISTINCT ON (topic, partition, record_offset)
+                topic, partition, record_offset, topic_id
+            FROM quarantine LEFT JOIN progress USING (group_name, topic, partition)
+            ORDER BY topic, partition, record_offset, group_name
+        ) AS found
+        LEFT JOIN resubmissions USING (topic, partition, record_offset, topic_id)
         """
     )
     assert row is not None

@@ -7,9 +7,9 @@ AES-SIV (RFC 5297) is deterministic: a retried event has the same bytes, and is 
 import base64
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
-import asyncpg
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
@@ -21,10 +21,16 @@ class Erased(Exception):
     """The person's key was destroyed: nothing can be sealed for them or opened any more."""
 
 
+class Connections(Protocol):
+    """Such as a pool of asyncpg's."""
+
+    def acquire(self) -> AbstractAsyncContextManager[Any]: ...
+
+
 class Vault:
     """Keys of persons in Postgres, made when first needed, cached in this process."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: Connections) -> None:
         self._pool = pool
         self._cached: OrderedDict[tuple[str, str], AESSIV] = OrderedDict()
 

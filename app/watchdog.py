@@ -1,8 +1,9 @@
 """Ends a process that is stuck, so that whoever keeps it up starts another.
 
 Stuck is: records wait in a partition that is ours, and its offset in Postgres has not moved for so
-long, while Kafka and Postgres both answer. It is asked from a thread with connections of its own,
-for what is stuck may be the event loop; where even threads get no turn, C code ends the process.
+long; or the group is not joined for much longer than that takes; while Kafka and Postgres both
+answer. It is asked from a thread with connections of its own, for what is stuck may be the event
+loop; where even threads get no turn, C code ends the process.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ logger = structlog.get_logger()
 
 STUCK = os.EX_TEMPFAIL  # the exit code
 _LOOKS = 4  # in the time after which a process counts as stuck
+_JOIN_SECONDS = 300.0  # it takes less than two minutes, with the windows read back
+_JOINING = Partition("", -1)
 
 
 class Standstill:
@@ -47,15 +50,19 @@ class Standstill:
 
 @contextmanager
 def watching(
-    settings: Settings, group: str, ours: Callable[[], Collection[Partition]]
+    settings: Settings,
+    group: str,
+    ours: Callable[[], Collection[Partition]],
+    joined: Callable[[], bool] = lambda: True,
 ) -> Iterator[None]:
-    """Ends the process if it gets stuck within this block. `ours` is asked from another thread."""
+    """Ends the process if it gets stuck within this block. What is `ours`, and whether the group is
+    `joined`, be it with partitions or without, is asked from another thread."""
     if not settings.stuck_seconds:
         yield
         return
     over = threading.Event()
     thread = threading.Thread(
-        target=_watch, args=(settings, group, ours, over), name="watchdog", daemon=True
+        target=_watch, args=(settings, group, ours, joined, over), name="watchdog", daemon=True
     )
     thread.start()
     try:
@@ -69,32 +76,37 @@ def _watch(
     settings: Settings,
     group: str,
     ours: Callable[[], Collection[Partition]],
+    joined: Callable[[], bool],
     over: threading.Event,
 ) -> None:
     seconds = settings.stuck_seconds
-    standstill = Standstill(seconds)
+    standstill, joining = Standstill(seconds), Standstill(max(seconds, _JOIN_SECONDS))
     while True:
         # Twice: a look may itself take as long as a process may be stuck.
         faulthandler.dump_traceback_later(2 * seconds, exit=True)
         if over.wait(seconds / _LOOKS):
             faulthandler.cancel_dump_traceback_later()
             return
+        outside = {} if joined() else {_JOINING: 0}
+        waiting: Mapping[Partition, int] = {}
         try:
-            waiting = asyncio.run(_waiting(settings, group, frozenset(ours()), seconds))
+            if (mine := frozenset(ours())) or outside:
+                waiting = asyncio.run(_waiting(settings, group, mine, seconds))
         # Where Kafka or Postgres does not answer, waiting is all that a reader can do.
         except Exception as error:
             logger.info("the watchdog sees nothing", error=repr(error))
-            waiting = {}
-        if (still := standstill.look(waiting, time.monotonic())) and not over.is_set():
+            outside = {}
+        now = time.monotonic()
+        still = [*standstill.look(waiting, now), *joining.look(outside, now)]
+        if still and not over.is_set():
             _end(group, still, seconds)
 
 
 async def _waiting(
     settings: Settings, group: str, ours: Collection[Partition], seconds: float
 ) -> Mapping[Partition, int]:
-    """The next offset of each of our partitions in which records wait."""
-    if not ours:
-        return {}
+    """The next offset of each of our partitions in which records wait. Raises what Kafka's and
+    Postgres' clients do where they do not answer."""
     async with asyncio.timeout(seconds), reading_status(settings) as status:
         (found,) = await status.groups([group])
     return {
@@ -105,10 +117,11 @@ async def _waiting(
 
 
 def _end(group: str, still: Collection[Partition], seconds: float) -> None:
+    what = "the group is not joined" if _JOINING in still else "records wait and nothing moves"
     logger.critical(
-        "stuck: records wait and nothing moves; this process ends, to be started again",
+        f"stuck: {what}; this process ends, to be started again",
         group=group,
-        partitions=[f"{partition.topic}:{partition.number}" for partition in still],
+        partitions=[f"{one.topic}:{one.number}" for one in still if one != _JOINING],
         seconds=seconds,
     )
     faulthandler.dump_traceback(all_threads=True)

@@ -1,10 +1,11 @@
 """The worker: a Faust app per group, reading its topics in chunks and keeping its read models."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import faust
@@ -15,7 +16,7 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from app import logs, metrics
-from app.abandonment import Abandonment
+from app.commands.abandonment import Abandonment
 from app.commands.execute import LIMITS, keep_forgetting
 from app.observed import Observed
 from app.payments.opened import opened
@@ -42,9 +43,12 @@ from streams.transport import ChunkConsumer, ChunkTransport
 
 logger = structlog.get_logger()
 
+T = TypeVar("T")
+
 _WATCH_SECONDS = 15.0  # how long a log that has changed may go unnoticed
 
 
+_ROOM_SECONDS = 1.0
 _REST = 19.0  # a check in the background takes a twentieth of the time
 
 
@@ -120,6 +124,7 @@ class GroupWorker(faust.Worker):
         topic = app.topic(*topics, value_type=None, key_type=None)
         app.agent(topic, name=group, concurrency=1)(self._consume)
         app.task()(self._work)
+        self._watched = ExitStack()
 
     async def _consume(self, stream: Any) -> None:
         await self.reader.consume(stream)
@@ -127,14 +132,14 @@ class GroupWorker(faust.Worker):
     async def on_first_start(self) -> None:
         """Opens what the group writes to, before Faust asks where to read from."""
         settings, servers = self.settings, self.settings.servers
-        await migrate(servers.postgres, settings.schema_name)
+        await with_room(partial(migrate, servers.postgres, settings.schema_name))
         await create_topics(
             servers.kafka, settings.partitions, settings.prefix, settings.replication
         )
         pool = await connect(servers.postgres, settings.schema_name, by_key=True)
         clock = ShopClock(settings.timezone)
         self.store = self.open_store(pool, clock)
-        generations = await self.store.register()
+        generations = await with_room(self.store.register)
         live = LiveFigures(Redis.from_url(servers.redis), settings.prefix, generations)
         self.store.publisher = Publisher(live, self.store.live_figures)
         self.reader = GroupReader(
@@ -145,7 +150,20 @@ class GroupWorker(faust.Worker):
             settings.commit_records,
         )
         self.transport.reader = self.reader
+        # From here on: whoever never joins the group never gets to work.
+        self._watched.enter_context(
+            watching(self.settings, self.group, lambda: self.reader.partitions, self._joined)
+        )
         await super().on_first_start()
+
+    async def on_shutdown(self) -> None:
+        self._watched.close()
+        await super().on_shutdown()
+
+    def _joined(self) -> bool:
+        """Whether the last rebalance has come to its end. May be asked from any thread."""
+        tables: Any = self.app.tables  # Faust waits for them, though there are none
+        return tables.recovery.completed.is_set() and self.app.flow_control.is_active()
 
     def open_store(self, pool: "asyncpg.Pool[asyncpg.Record]", clock: ShopClock) -> GroupStore:
         """Where the group's offsets and read models are kept."""
@@ -163,8 +181,7 @@ class GroupWorker(faust.Worker):
             *map(asyncio.create_task, self._beside()),
         ]
         try:
-            with watching(self.settings, self.group, lambda: self.reader.partitions):
-                await asyncio.gather(*tasks)
+            await asyncio.gather(*tasks)
         except ReadModelChanged as changed:
             logger.critical("this code is not that of the tables", reason=str(changed))
             raise
@@ -235,6 +252,19 @@ class GroupWorker(faust.Worker):
                 raise
             except (KafkaError, ReadBackFailed, OSError, TimeoutError) as error:
                 logger.warning("Kafka does not say whether it is the same log", error=str(error))
+
+
+async def with_room(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Tries until Postgres has room: where its disk is full, whoever is started next would fare no
+    better."""
+    while True:
+        try:
+            return await attempt()
+        except (asyncpg.InsufficientResourcesError, Transient) as error:
+            if not isinstance(error.__cause__ or error, asyncpg.InsufficientResourcesError):
+                raise
+            logger.warning("Postgres has no room; will be tried again", error=str(error))
+            await asyncio.sleep(_ROOM_SECONDS)
 
 
 def run(settings: Settings, group: str) -> None:

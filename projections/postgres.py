@@ -6,6 +6,7 @@ from importlib import resources
 
 import asyncpg
 
+_COMMAND_SECONDS = 60.0
 MIGRATING = 7_118_290_355  # any number, the same in every process that migrates
 
 AWAY = (
@@ -31,6 +32,7 @@ async def connect(
     name: str = "tillstream",
     patient: bool = True,
     limits: Mapping[str, str] | None = None,
+    seconds: float | None = _COMMAND_SECONDS,
 ) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool whose connections see one schema first. Small statements: compiling them costs more.
 
@@ -38,7 +40,8 @@ async def connect(
     was still empty, and then that was to scan it; so it would be scanned for as long as it grows.
     `before` is a schema whose tables are seen instead of those of the same name. Who is not
     `patient` does not wait for the disk: a crash of Postgres may undo the last of its commits.
-    `limits` are more settings of the sessions, such as `lock_timeout`.
+    `limits` are more settings of the sessions, such as `lock_timeout`. A statement may take so many
+    `seconds`, or as long as it takes.
 
     Raises OSError or asyncpg.PostgresError where the server does not answer.
     """
@@ -46,7 +49,7 @@ async def connect(
         dsn,
         min_size=1,
         max_size=size,
-        command_timeout=60,
+        command_timeout=seconds,
         reset=_as_it_is,
         server_settings={
             "search_path": f'"{before}", "{schema}"' if before else f'"{schema}"',
@@ -65,11 +68,14 @@ def sessions_of_api(schema: str) -> str:
     return f"tillstream api {schema}"[:63]
 
 
-async def connect_alone(dsn: str, schema: str) -> "asyncpg.Connection[asyncpg.Record]":
-    """A connection outside any pool, for what holds on to one: locks and notifications."""
+async def connect_alone(
+    dsn: str, schema: str, seconds: float | None = _COMMAND_SECONDS
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection outside any pool, for what holds on to one: locks and notifications. A statement
+    may take so many seconds; without them as long as it takes, as those on whole tables do."""
     return await asyncpg.connect(
         dsn,
-        command_timeout=60,
+        command_timeout=seconds,
         server_settings={
             "search_path": f'"{schema}"',
             "application_name": "tillstream",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -36,6 +37,7 @@ class FailedEvent(NamedTuple):
     payload: bytes | None
     size: int
     resubmitted: Resubmitted | None
+    topic_id: UUID  # one created anew has other records at the same positions
 
 
 class Filter(Struct, frozen=True, kw_only=True):
@@ -144,6 +146,7 @@ def _failed_event(row: Row) -> FailedEvent:
         row["payload"],
         row["size"] or 0,
         again,
+        row["topic_id"],
     )
 
 

@@ -60,6 +60,15 @@ class Rebuilt(NamedTuple):
     seconds: float
     fence_seconds: float
     compared: Mapping[str, Comparison]
+    not_compared: str = ""  # why; the new tables are in place all the same
+
+
+class _Switched(NamedTuple):
+    """How long the workers waited, how the tables compare, and why they could not be compared."""
+
+    fence_seconds: float
+    compared: Mapping[str, Comparison]
+    not_compared: str = ""
 
 
 class _NotNow(Exception):
@@ -100,16 +109,14 @@ async def rebuild(group: Group, source: Source, tell: Tell = lambda _done, _of: 
             logger.info("goes on where an earlier attempt has stopped")
         async with refolding(group, source, schema, live) as refold:
             resumed_at = sum(refold.at.values())
-            fence_seconds, compared = await _switch_when_near(connection, group, refold, tell)
-    return Rebuilt(
-        sum(refold.at.values()), resumed_at, time.monotonic() - begun, fence_seconds, compared
-    )
+            switched = await _switch_when_near(connection, group, refold, tell)
+    return Rebuilt(sum(refold.at.values()), resumed_at, time.monotonic() - begun, *switched)
 
 
 @asynccontextmanager
 async def _alone(group: Group) -> AsyncIterator[Connection]:
     async def connected() -> Connection:
-        return await connect_alone(group.dsn, group.schema)
+        return await connect_alone(group.dsn, group.schema, seconds=None)
 
     async with AsyncExitStack() as stack:
         try:
@@ -137,8 +144,8 @@ async def origin(connection: Connection, group: Group, source: Source) -> str:
 
 async def _switch_when_near(
     connection: Connection, group: Group, refold: Folding, tell: Tell
-) -> tuple[float, Mapping[str, Comparison]]:
-    """Folds on until the switch succeeds; how long it took, and how the tables compare."""
+) -> _Switched:
+    """Folds on until the switch succeeds."""
     for attempt in count():
         await catch_up(connection, group, refold, tell)
         if not attempt:
@@ -172,11 +179,10 @@ async def _analyze(connection: Connection, group: Group) -> None:
         await connection.execute(f'ANALYZE "{_schema(group)}".{table}')
 
 
-async def _switch(
-    connection: Connection, group: Group, refold: Folding
-) -> tuple[float, Mapping[str, Comparison]]:
+async def _switch(connection: Connection, group: Group, refold: Folding) -> _Switched:
     """Fences the group, folds what is left, and puts the new tables in place. Raises _NotNow."""
-    witness = await connect_alone(group.dsn, group.schema)
+    switched: _Switched | None = None
+    witness = await connect_alone(group.dsn, group.schema, seconds=None)
     try:
         async with witness.transaction(isolation="repeatable_read", readonly=True):
             begun = time.monotonic()
@@ -192,17 +198,28 @@ async def _switch(
                         await _exchange(connection, group)
             except _IN_THE_WAY as error:
                 raise _NotNow(repr(error)) from error
-            seconds = time.monotonic() - begun
-            old, new = Side(witness, _replaced(group)), Side(witness, group.schema)
-            compared = {
-                step.model.name: await compare(old, new, step.model.contents)
-                for step in group.steps
-                if step.model.contents is not None
-            }
+            switched = _Switched(time.monotonic() - begun, {})
+            switched = switched._replace(compared=await _compare(witness, group))
+        await drop_tables(connection, _replaced(group))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if switched is None:
+            raise
+        logger.warning("the switch is done; what came after it failed", error=repr(error))
+        return switched._replace(not_compared="" if switched.compared else repr(error))
+    else:
+        return switched
     finally:
-        await witness.close()
-    await drop_tables(connection, _replaced(group))
-    return seconds, compared
+        witness.terminate()
+
+
+async def _compare(witness: Connection, group: Group) -> Mapping[str, Comparison]:
+    """How the old tables, as the witness sees them, differ from the new."""
+    old, new = Side(witness, _replaced(group)), Side(witness, group.schema)
+    return {
+        step.model.name: await compare(old, new, step.model.contents)
+        for step in group.steps
+        if step.model.contents is not None
+    }
 
 
 async def _exchange(connection: Connection, group: Group) -> None:

@@ -191,7 +191,9 @@ async def refolding_here(
 
     Raises LogChanged, ReadModelChanged, Transient.
     """
-    pool = await connect(group.dsn, group.schema, by_key=True, before=schema, patient=False)
+    pool = await connect(
+        group.dsn, group.schema, by_key=True, before=schema, patient=False, seconds=None
+    )
     try:
         store = GroupStore(pool, group.name, group.steps, source.clock)
         await store.register()

@@ -17,12 +17,14 @@ from typing import Any
 
 import structlog
 from aiokafka import TopicPartition
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from projections.postgres import connect_alone
 from projections.refold import Group, Offsets, Refold, Source, offsets_of, refolding_here
 from streams.interpreter import tune
 from streams.readback import log_ends
 from streams.subscribe import LogChanged, Partition
+from streams.topic_ids import described
 
 _WORTH_A_PROCESS = 40_000  # records: to start one takes as long as to fold some
 _END_SECONDS = 10.0
@@ -34,11 +36,13 @@ _LENGTH = 4  # bytes in front of what is said
 async def refolding(
     group: Group, source: Source, schema: str, live: Offsets
 ) -> AsyncIterator["Refolding"]:
-    """Folds over the tables of `schema`, which `create_tables` has made, for the partitions that
-    the live group has begun to read; in several processes if there is much to do.
+    """Folds over the tables of `schema`, which `create_tables` has made, for all partitions of the
+    group's topics, for the live group may begin with one at any moment; in several processes if
+    there is much to do.
 
     Raises LogChanged, ReadModelChanged, Transient, OSError.
     """
+    live = {**dict.fromkeys(await _partitions(group, source), 0), **live}
     names = {p: TopicPartition(source.prefix + p.topic, p.number) for p in live}
     ends = await log_ends(source.kafka, list(names.values()))
     lost = {p: ends[tp][1] for p, tp in names.items() if ends[tp][1] < live[p]}
@@ -53,6 +57,20 @@ async def refolding(
         ]
         here = await stack.enter_async_context(refolding_here(group, source, schema, own))
         yield Refolding([here, *away], lost)
+
+
+async def _partitions(group: Group, source: Source) -> Collection[Partition]:
+    """All that a group reads, where its topics are there."""
+    topics = {topic for step in group.steps for topic in step.topics}
+    try:
+        found = await described(source.kafka, [source.prefix + topic for topic in topics])
+    except UnknownTopicOrPartitionError:
+        return []
+    return [
+        Partition(name.removeprefix(source.prefix), number)
+        for name, topic in found.items()
+        for number in range(topic.partitions)
+    ]
 
 
 async def _begun(group: Group, schema: str) -> Offsets:

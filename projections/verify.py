@@ -58,7 +58,7 @@ async def verify(
     schema = f"{group.schema}_verify_{group.name}"
 
     async def connected() -> Connection:
-        return await connect_alone(group.dsn, group.schema)
+        return await connect_alone(group.dsn, group.schema, seconds=None)
 
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(alone(connected, f"verify/{group.name}"))

@@ -220,7 +220,7 @@ class Relay:
         while True:
             woken.clear()
             if time.monotonic() - checked >= self._check_seconds:
-                topics = await self._check(connection)
+                topics = await self.check(connection)
                 await self._forget(connection)
                 checked = time.monotonic()
             while await self._append(connection, log, topics):
@@ -236,7 +236,7 @@ class Relay:
             positions = await log.append(events)
             reached("relayed")
             await connection.execute(
-                _ACKNOWLEDGED,
+                ACKNOWLEDGED,
                 [row["id"] for row in rows],
                 [topics[position.topic] for position in positions],
                 [position.partition for position in positions],
@@ -244,8 +244,9 @@ class Relay:
             )
         return len(rows)
 
-    async def _check(self, connection: Connection) -> Mapping[str, UUID]:
-        """Lets wait again what Kafka has acknowledged and does not have; the ids of the topics."""
+    async def check(self, connection: Connection) -> Mapping[str, UUID]:
+        """Lets wait again what Kafka has acknowledged and does not have; the ids of the topics. For
+        whoever holds the relay's lock."""
         named = await topic_ids(self._bootstrap, [self._prefix + topic for topic in TOPICS])
         topics = {topic: named[self._prefix + topic] for topic in TOPICS}
         partitions = [
@@ -256,7 +257,12 @@ class Relay:
         found = await log_ends(self._bootstrap, partitions)
         ends = {self._partition(tp): span for tp, span in found.items()}
         async with connection.transaction():
-            lost = await connection.fetch(_FROM_ANOTHER_TOPIC, list(topics), list(topics.values()))
+            strange = await connection.fetch(_STRANGE, list(topics), list(topics.values()))
+            names = [row["topic"] for row in strange]
+            lost = []
+            if names:  # else all rows would be looked at
+                ids = [topics[name] for name in names]
+                lost += await connection.fetch(_FROM_ANOTHER_TOPIC, names, ids)
             lost += await connection.fetch(
                 _BEYOND_THE_END,
                 *_columns((*partition, end) for partition, (_, end) in ends.items()),
@@ -341,7 +347,7 @@ _WAITING = """
     ORDER BY id
 """
 
-_ACKNOWLEDGED = """
+ACKNOWLEDGED = """
     UPDATE outbox SET topic_id = done.topic_id, partition = done.partition,
         record_offset = done.record_offset, acknowledged_at = now()
     FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bigint[])
@@ -352,6 +358,23 @@ _ACKNOWLEDGED = """
 _NO_POSITION = """
     UPDATE outbox SET topic_id = NULL, partition = NULL, record_offset = NULL,
         acknowledged_at = NULL
+"""
+# The topics of which some rows have another id: to look at the least and the greatest is enough.
+_STRANGE = """
+    SELECT DISTINCT now.topic
+    FROM unnest($1::text[], $2::uuid[]) AS now (topic, id),
+    LATERAL (
+        (
+            SELECT topic_id FROM outbox WHERE acknowledged_at IS NOT NULL AND topic = now.topic
+            ORDER BY topic_id LIMIT 1
+        )
+        UNION ALL
+        (
+            SELECT topic_id FROM outbox WHERE acknowledged_at IS NOT NULL AND topic = now.topic
+            ORDER BY topic_id DESC LIMIT 1
+        )
+    ) AS found
+    WHERE found.topic_id <> now.id
 """
 _FROM_ANOTHER_TOPIC = f"""
     {_NO_POSITION} FROM unnest($1::text[], $2::uuid[]) AS now (topic, id)

@@ -1,6 +1,6 @@
 """Reading stretches of the log that are already known to be there."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -14,7 +14,7 @@ class ReadBackFailed(Exception):
 
 async def read_back(
     bootstrap: str, stretches: Mapping[TopicPartition, tuple[int, int]]
-) -> AsyncIterator[tuple[TopicPartition, Sequence[ConsumerRecord]]]:
+) -> AsyncGenerator[tuple[TopicPartition, Sequence[ConsumerRecord]]]:
     """Yields every record of [start, end) of each partition, in order within it.
 
     Raises ReadBackFailed if a stretch does not come within 20 s of silence.

@@ -15,12 +15,20 @@ import time
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, ClassVar, Protocol, cast
 
+import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    IllegalStateError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from faust.transport.consumer import CONSUMER_FETCHING
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from msgspec import Struct
+
+logger = structlog.get_logger()
 
 
 class Chunk(Struct, frozen=True, gc=False):
@@ -41,13 +49,17 @@ FRESH_SECONDS = 2.0
 
 
 def fresh_highwater(consumer: AIOKafkaConsumer, tp: TP) -> int | None:
-    """The end of a partition; None where Kafka has not said so just now."""
+    """The end of a partition; None where Kafka has not said so just now, or it is not ours."""
     partition = TopicPartition(tp.topic, tp.partition)
-    asked = consumer.last_poll_timestamp(partition)
-    if asked is None or asked / 1000 < time.time() - FRESH_SECONDS:
+    try:
+        asked = consumer.last_poll_timestamp(partition)
+        if asked is None or asked / 1000 < time.time() - FRESH_SECONDS:
+            return None
+        end: int | None = consumer.highwater(partition)
+    except AssertionError:  # a rebalance takes partitions away before it says so
         return None
-    end: int | None = consumer.highwater(partition)
-    return end
+    else:
+        return end
 
 
 class Reader(Protocol):
@@ -84,6 +96,11 @@ class ChunkConsumer(driver.Consumer):
                 positions = await self.transport.reader.resume(self.assignment(), self.seeks)
                 self._expected = dict(positions)  # first: a poll may return as soon as it is sought
                 await self._thread.seek_wait(positions)
+        except IllegalStateError as error:
+            # Meanwhile they went again: where to read from is asked at the end of that rebalance.
+            logger.info("partitions went before they were read", error=str(error))
+            self._expected, self._missed = {}, True
+            return
         except Exception as error:
             await self.app.crash(error)
             raise
@@ -135,6 +152,9 @@ class ChunkConsumer(driver.Consumer):
             # Between an assignment and our seek aiokafka looks for a committed offset, and with
             # auto_offset_reset="none" says so where there is none. The seek is what counts.
             fetched, active = None, None
+        except OffsetOutOfRangeError:
+            # What follows is not on the log any more: a seek asks the reader what that means.
+            fetched, active, self._missed = None, None, True
         deliveries = []
         for tp, records in (fetched or {}).items():
             wanted = active is None or tp in active or tp in self._buffered_partitions

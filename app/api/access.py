@@ -19,9 +19,9 @@ from starlette.requests import HTTPConnection
 
 from app.api.completeness import RETRY
 from app.api.problems import Problem
-from app.sessions import Sessions
+from app.identity.sessions import Sessions
+from app.identity.tokens import Actor, NoToken, Role, Tokens
 from app.settings import Settings
-from app.tokens import Actor, NoToken, Role, Tokens
 
 __all__ = ["ADMIN", "ANYONE", "CUSTOMER", "SHOPPER", "STAFF", "Actor", "Allow", "Role", "Tokens"]
 

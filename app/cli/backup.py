@@ -2,17 +2,20 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.run import vars_of
 from app.cli.terminal import Failed, cli, talk
 from app.settings import Settings, read_addresses
+
+if TYPE_CHECKING:
+    from app.backup import Reconciled
 
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 
@@ -54,15 +57,12 @@ def restore(
         age = datetime.now(UTC) - restored.manifest.taken_at
         minutes = age.total_seconds() / 60
         talk.print(f"[green]✓[/] Postgres is as it was {minutes:,.0f} minutes ago")
-        if restored.days:
-            talk.print(f"  {restored.days:,} closed days are known from the log alone")
-        if restored.states:
-            talk.print(f"  {restored.states:,} states are as the log has told them since")
         for table in restored.left_out:
             talk.print(f"[yellow]![/] the table {table} is unknown here and was left out")
-        _to_come(restored.again)
+        _say(restored.reconciled)
         talk.print(
-            "  What was sealed with keys of persons made since then cannot be read any more."
+            "  What was sealed with keys of persons made since then cannot be read any more; who\n"
+            "  signed up or changed a password since then has to do so again."
         )
 
     _run(work())
@@ -78,7 +78,7 @@ def reconcile(yes: Yes = False) -> None:
 
     async def work() -> None:
         async with _servers(settings, beside=False) as found:
-            _to_come(await reconciled(found))
+            _say(await reconciled(found))
 
     _run(work())
 
@@ -91,8 +91,23 @@ def _agreed(yes: bool, question: str) -> None:
         typer.confirm(question, abort=True)
 
 
-def _to_come(again: Mapping[str, int]) -> None:
-    for group, records in again.items():
+def _say(found: "Reconciled") -> None:
+    """What was set right, and what is to come."""
+    if found.days:
+        talk.print(f"  {found.days:,} closed days are known from the log alone")
+    restated = found.restated
+    if restated.relayed:
+        talk.print(f"  {restated.relayed:,} events that waited were on the log already")
+    if restated.states is None:
+        talk.print(
+            "[yellow]![/] the log has lost its beginning: the states that commands decide about are"
+            " as old as Postgres is"
+        )
+    elif restated.states:
+        talk.print(f"  {restated.states:,} states that commands decide about are as the log tells")
+    for broken in restated.broken:
+        talk.print(f"[yellow]![/] cannot be folded, and stays as it was: {broken}")
+    for group, records in found.again.items():
         talk.print(f"  {group} will read {records:,} records of the log once it is started")
 
 
@@ -117,6 +132,7 @@ def _run(work: Coroutine[object, object, None]) -> None:
 
     from app.backup import OtherLog, StillRunning
     from projections.backup import BackupUnreadable
+    from streams.readback import ReadBackFailed
 
     try:
         asyncio.run(work)
@@ -129,5 +145,8 @@ def _run(work: Coroutine[object, object, None]) -> None:
             f"{error}. A backup goes with its log: nothing was changed. To go by the log that is "
             "there, drop the schema and start again"
         ) from error
-    except (KafkaError, OSError, asyncpg.PostgresError) as error:
-        raise Failed(f"nothing was changed: {error}") from error
+    except (
+        *(KafkaError, OSError, ReadBackFailed),
+        *(asyncpg.PostgresError, asyncpg.InterfaceError),
+    ) as error:
+        raise Failed(f"nothing was changed: {error!r}") from error

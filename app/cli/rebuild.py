@@ -48,13 +48,13 @@ def rebuild(
     """
     import asyncpg
     from aiokafka.errors import KafkaError
-    from redis.exceptions import RedisError
 
     from projections.read_model import FoldFailed
     from projections.rebuild import RebuildRunning
+    from projections.store import ReadModelChanged
     from streams.interpreter import tune
     from streams.readback import ReadBackFailed
-    from streams.subscribe import LogChanged
+    from streams.subscribe import LogChanged, Transient
 
     settings = Settings()
     tune()
@@ -65,17 +65,17 @@ def rebuild(
         try:
             with _bar("folding") as tell:
                 done = asyncio.run(_rebuild(settings, group, processes, tell))
-        except (RebuildRunning, LogChanged, FoldFailed, ReadBackFailed) as error:
+        except (RebuildRunning, LogChanged, FoldFailed, ReadBackFailed, ReadModelChanged) as error:
             raise Failed(str(error)) from error
-        except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            *(OSError, KafkaError, Transient),
+            *(asyncpg.PostgresError, asyncpg.InterfaceError),
+        ) as error:
             raise Failed(f"{error!r}; `tillstream rebuild {name}` goes on from here") from error
-        except RedisError as error:
-            talk.print(f"[yellow]![/] Redis is filled by the workers, later: {error}")
         except KeyboardInterrupt:
             talk.print(f"[yellow]![/] stopped; `tillstream rebuild {name}` goes on from here")
             raise typer.Exit(130) from None
-        else:
-            _say(done)
+        _say(done)
     if name in (ALL, LEARNERS):
         try:
             with _bar("learning") as tell:
@@ -99,14 +99,16 @@ def verify(
 ) -> None:
     """Fold the log anew and compare every figure that is served with it, and every state that
     commands decide about. Exits with 1 if any differs."""
+    import asyncpg
+    from aiokafka.errors import KafkaError
     from redis.exceptions import RedisError
 
-    from app.retold import NotRelayed
+    from app.commands.retold import NotRelayed
     from projections.read_model import FoldFailed
     from projections.store import ReadModelChanged
     from streams.interpreter import tune
     from streams.readback import ReadBackFailed
-    from streams.subscribe import LogChanged
+    from streams.subscribe import LogChanged, Transient
 
     settings = Settings()
     tune()
@@ -124,17 +126,25 @@ def verify(
             with _bar("folding") as tell:
                 checked = asyncio.run(check(tell))
         except (
-            *(ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed, RedisError),
+            *(ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed),
             NotRelayed,
         ) as error:
             raise Failed(str(error)) from error
+        except (
+            *(OSError, KafkaError, RedisError, Transient),
+            *(asyncpg.PostgresError, asyncpg.InterfaceError),
+        ) as error:
+            raise Failed(
+                f"nothing was found out: {error!r}; see with `tillstream doctor` whether Kafka, "
+                "Postgres and Redis answer, then check again"
+            ) from error
         wrong += sum(one.found.differing for one in checked)
         _tell(checked)
     raise typer.Exit(1 if wrong else 0)
 
 
 async def _verify_shop(settings: Settings, tell: "Tell") -> "list[Checked]":
-    from app.retold import check_states, shop_of
+    from app.commands.retold import check_states, shop_of
     from app.vault import Vault
     from projections.postgres import connect, migrate
 
@@ -148,14 +158,15 @@ async def _verify_shop(settings: Settings, tell: "Tell") -> "list[Checked]":
 
 
 def _anew(settings: Settings, processes: int) -> "Source":
-    """The log, as it is folded anew: the workers' own way, but in larger commits."""
+    """The log, as it is folded anew: in larger commits than the workers', unless theirs are set."""
     from msgspec.structs import replace
 
     from app.worker import source_of
     from projections.refold import COMMIT_RECORDS
 
     source = source_of(settings)
-    records = max(source.commit_records, COMMIT_RECORDS)
+    chosen = "commit_records" in settings.model_fields_set
+    records = source.commit_records if chosen else COMMIT_RECORDS
     return replace(source, commit_records=records, processes=processes)
 
 
@@ -212,8 +223,11 @@ def _quietly() -> None:
 def upgrade() -> None:
     """Bring the tables and topics of an earlier version to this one's. Exits with 1 if read models
     are to be rebuilt before their workers can go on."""
-    from projections.postgres import migrate
-    from streams.topics import create_topics
+    import asyncpg
+    from aiokafka.errors import KafkaError
+
+    from projections.postgres import MigrationChanged, migrate
+    from streams.topics import PartitionsDiffer, create_topics
 
     settings = Settings()
 
@@ -225,7 +239,15 @@ def upgrade() -> None:
         )
         return applied, [r for group in groups_of(settings, []) for r in await _stale(group)]
 
-    applied, stale = asyncio.run(run())
+    try:
+        applied, stale = asyncio.run(run())
+    except (MigrationChanged, PartitionsDiffer) as error:
+        raise Failed(str(error)) from error
+    except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Failed(
+            f"{error!r}: every migration is whole or not at all; `tillstream upgrade` goes on "
+            "from here once Kafka and Postgres answer"
+        ) from error
     for name in applied:
         talk.print(f"[green]✓[/] {name}")
     if not applied:
@@ -252,7 +274,9 @@ async def _stale(group: "Group") -> list[str]:
 
 
 async def _rebuild(settings: Settings, group: "Group", processes: int, tell: "Tell") -> "Rebuilt":
+    import asyncpg
     from redis.asyncio import Redis
+    from redis.exceptions import RedisError
 
     from projections.live import LiveFigures
     from projections.postgres import migrate
@@ -262,8 +286,11 @@ async def _rebuild(settings: Settings, group: "Group", processes: int, tell: "Te
     await migrate(group.dsn, group.schema)
     source = _anew(settings, processes)
     done = await run(group, source, tell)
-    async with Redis.from_url(settings.servers.redis) as redis:
-        await renew_live(group, source.clock, LiveFigures(redis, settings.prefix, {}))
+    try:
+        async with Redis.from_url(settings.servers.redis) as redis:
+            await renew_live(group, source.clock, LiveFigures(redis, settings.prefix, {}))
+    except (RedisError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        talk.print(f"[yellow]![/] Redis is filled by the workers, later: {error!r}")
     return done
 
 
@@ -273,6 +300,11 @@ def _say(done: "Rebuilt") -> None:
         f"[green]✓[/] {done.folded:,} events, {done.folded - done.resumed_at:,} of them in "
         f"{done.seconds:.1f} s ({rate:,.0f}/s); workers waited {done.fence_seconds * 1000:,.0f} ms"
     )
+    if done.not_compared:
+        talk.print(
+            "[yellow]![/] the new tables are in place; how they differ from the old could not be "
+            f"told: {done.not_compared}"
+        )
     for name, compared in done.compared.items():
         if not compared.differing:
             talk.print(f"  {name}: {compared.keys:,} keys as before, digest {compared.right}")

@@ -78,7 +78,7 @@ def seed(
 
 
 async def _seed(settings: Settings, shop: str, plan: "Plan", tell: "Tell") -> "Made":
-    from app.passwords import Passwords
+    from app.identity.passwords import Passwords
     from app.seed.carry_out import seeding
 
     passwords = Passwords()

@@ -82,6 +82,11 @@ class _Stream:
                 yield _Fetched(Chunk(tp.topic, tp.partition, records, seek=1))
 
 
+def snapshot_key(settings: Settings) -> bytes:
+    """What the snapshots of models are signed with."""
+    return own_key(settings.snapshot_key, settings.home / "snapshot.key")
+
+
 class _Server(uvicorn.Server):
     """Answers, and leaves signals to us."""
 
@@ -94,7 +99,7 @@ async def learn(settings: Settings) -> None:
     servers = settings.servers
     await migrate(servers.postgres, settings.schema_name)
     await create_topics(servers.kafka, settings.partitions, settings.prefix, settings.replication)
-    key = own_key(settings.snapshot_key, settings.home / "snapshot.key")
+    key = snapshot_key(settings)
     models = Models(learners_of(LEARNERS))  # here, for it imports River: who waits is to be ready
     with socket.create_server((settings.learner_host, 0)) as listener:
         while True:

@@ -72,9 +72,10 @@ _PAGE = """
 """
 
 # The conditions of the indexes in 0016_payments.sql, word for word.
+FAILED_REFUNDS = """state @? '$.payment.refunds.* ? (@.status == "failed")'"""
 _REFUNDS = {
     "requested": """state @? '$.payment.refunds.* ? (@.status == "requested")'""",
-    "failed": """state @? '$.payment.refunds.* ? (@.status == "failed")'""",
+    "failed": FAILED_REFUNDS,
 }
 
 

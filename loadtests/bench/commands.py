@@ -16,9 +16,9 @@ from uuid import uuid4
 
 import httpx2
 
+from app.identity.tokens import Actor, Role, Tokens
 from app.own_key import own_key
 from app.settings import Servers
-from app.tokens import Actor, Role, Tokens
 from loadtests.bench.processes import Failed, cpu_seconds, started
 from loadtests.bench.services import PARTITIONS, Pipeline, answering, free_port, ours
 from loadtests.bench.tables import Row, Table

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from itertools import islice
 from random import Random
 
 import httpx2
 from aiokafka import AIOKafkaProducer
 
-from loadtests.chaos.history import Operation, Outcome
+from loadtests.chaos.history import Operation, Outcome, body
 from loadtests.chaos.records import envelope
 from loadtests.chaos.traffic import Raw, Told
 
@@ -76,9 +77,17 @@ class Load:
         if answer.status_code == 202:
             accepted = answer.json()["accepted"]
             told = [ids[one["index"]] for one in accepted]
-            return Operation(self.shop, told, Outcome.OK, [one["position"] for one in accepted])
+            bodies = [_body(batch[one["index"]]) for one in accepted]
+            positions = [one["position"] for one in accepted]
+            return Operation(self.shop, told, Outcome.OK, positions, bodies)
         unknown = answer.status_code >= 500
         return Operation(self.shop, ids, Outcome.UNKNOWN if unknown else Outcome.FAILED)
+
+
+def _body(event: Told) -> int:
+    """Of an event that is sent."""
+    at = event.get("time")
+    return body(event["type"], event["data"], datetime.fromisoformat(at) if at else None)
 
 
 class Writer:

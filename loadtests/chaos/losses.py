@@ -3,6 +3,8 @@
 Each loss is done to a topic of its own, to a worker that is down or that is reading.
 """
 
+import asyncio
+import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +26,7 @@ from streams.topics import create_topics
 PARTITIONS = 2
 _EVENTS, _MORE = 400, 200
 _REFUSES_SECONDS = 60.0
+_ASKED_SECONDS = 2.0  # by then Kafka has answered what a reader had asked before
 _WORDS = "LogChanged"
 
 Damage = Callable[[Site], Awaitable[None]]
@@ -47,8 +50,19 @@ async def recreated(site: Site) -> None:
 
 
 async def passed_by_retention(site: Site) -> None:
-    """What was not read yet is deleted."""
-    await _send(site, _MORE)
+    """What was not read yet is deleted. Who reads is asleep meanwhile, as a machine may be."""
+    (slot,) = site.workers
+    asleep = site.signal(slot, signal.SIGSTOP)
+    try:
+        if asleep:
+            await asyncio.sleep(_ASKED_SECONDS)
+        await _send(site, _MORE)
+        await _delete_all(site)
+    finally:
+        site.signal(slot, signal.SIGCONT)
+
+
+async def _delete_all(site: Site) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=site.servers.kafka)
     await admin.start()
     try:
@@ -99,7 +113,7 @@ async def refused(stack: Stack, seed: int, names: Sequence[str], tell: Tell) -> 
     """Does each of these losses to a worker that is down, and to one that reads."""
     found = []
     for name in names:
-        for live in (False, True)[: 1 if name == "retention passed" else 2]:
+        for live in (False, True):
             found.append(await _refused(stack, seed, name, live=live))
             tell(told(found[-1]))
     return found

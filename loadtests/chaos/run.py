@@ -11,6 +11,10 @@ from random import Random
 from signal import SIGKILL
 from typing import NamedTuple
 
+import asyncpg
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
 from app.stack.up import Stack
 from loadtests.chaos import records, served
 from loadtests.chaos.faults import FAULTS, Fault, Scene, mixed
@@ -22,6 +26,7 @@ from loadtests.chaos.served import Comparison, Difference
 from loadtests.chaos.served_live import compare_redis
 from loadtests.chaos.site import CLI, Impatient, Site, opened
 from loadtests.chaos.traffic import traffic
+from streams.readback import log_ends
 
 PARTITIONS = 6
 WINDOW = 20_000
@@ -31,6 +36,7 @@ _MIXED_ROUNDS = 3
 _SAMPLED_ORDERS = 50
 _MOST_RATE = 2_000.0
 _SENT_SECONDS = 600.0
+_LOOK_SECONDS = 0.2
 
 Tell = Callable[[str], None]
 
@@ -114,6 +120,8 @@ class Run:
         struck = await asyncio.gather(
             *(fault.strike(scene) for fault in faults), return_exceptions=True
         )
+        healed = time.monotonic()
+        caught_up = asyncio.create_task(self._caught_up(healed))
         times = sum(one for one in struck if isinstance(one, int))
         failed = [repr(one) for one in struck if not isinstance(one, int)]
         trouble = "; ".join(failed) or ("" if all(struck) else "it did not strike")
@@ -125,12 +133,14 @@ class Run:
             load.stop()
             await sending
         self.history += load.history
-        begun = time.monotonic()
         try:
             await self._converge()
+            recovery = await caught_up
         except Impatient as impatient:
             trouble = trouble or str(impatient)
-        recovery = time.monotonic() - begun
+            recovery = time.monotonic() - healed
+        finally:
+            caught_up.cancel()
         books = await asyncio.to_thread(_recounted, self.log, shop)
         found = await served.compare_postgres(self._site, self.log, books, shop)
         events = sum(1 for one in self.log if one.event and one.event["shop"] == shop)
@@ -175,6 +185,22 @@ class Run:
                 return
             if time.monotonic() > deadline:
                 raise Impatient(f"not all is applied after {self._patience:g} s")
+
+    async def _caught_up(self, healed: float) -> float:
+        """From when a fault was healed until all is applied that was on the log then, in seconds,
+        while clients go on."""
+        site = self._site
+        names = [TopicPartition(site.topic, number) for number in range(site.settings.partitions)]
+        ends: dict[int, int] = {}
+        while True:
+            with suppress(OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                if not ends:
+                    spans = await log_ends(site.servers.kafka, names)
+                    ends = {tp.partition: end for tp, (_, end) in spans.items()}
+                at = await site.next_offsets()
+                if all(at.get(number, 0) >= end for number, end in ends.items()):
+                    return time.monotonic() - healed
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _read_on(self) -> int:
         """Takes in what the log has beyond what is known of it; how much that is."""

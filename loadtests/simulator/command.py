@@ -18,12 +18,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from app.identity.tokens import Actor, Role, Tokens
 from app.own_key import own_key
 from app.settings import Settings, SettingsError
 from app.status import reading_status
 from app.subscriptions import topics_of
 from app.target import Target
-from app.tokens import Actor, Role, Tokens
 from loadtests.simulator import commands
 from loadtests.simulator import compare as comparing
 from loadtests.simulator import truth as truths

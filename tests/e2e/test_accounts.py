@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from app.api.access import Role
+from app.cli.run import _staff_of_demo
 from tests.e2e.people import PASSWORD, Person, log_in, registered, somebody, told_of
 from tests.e2e.service import Service, run_cli
 from tests.e2e.test_commands import bearer, mug
@@ -328,3 +329,12 @@ async def test_the_first_admin_is_made_by_command(service: Service, tag: str) ->
         await log_in(client, email, "a long second password")
         code, _, said = await run("password", "--email", f"nobody-{tag}@example.com")
         assert (code, "there is no account" in said) == (1, True)
+
+
+async def test_the_demo_has_somebody_to_log_in_as_at_each_start(service: Service) -> None:
+    (email, before), (_, password) = [await _staff_of_demo(service.settings) for _ in range(2)]
+    async with service.client() as client:
+        old = {"email": email, "password": before}
+        assert (await client.post("/v1/auth/login", json=old)).status_code == 401
+        somebody = await log_in(client, email, password)
+        assert (await client.get("/v1/users", headers=somebody.headers)).status_code == 200

@@ -20,7 +20,7 @@ import asyncpg
 import httpx2
 from aiokafka import TopicPartition
 
-from app.retold import check_states, shop_of
+from app.commands.retold import check_states, shop_of
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, migrate

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from app.api.access import Role
+from app.commands.retold import check_states, shop_of
+from app.vault import Vault
+from projections.postgres import connect
 from tests.e2e.counter import ADDRESS, Counter, counter, wish
 from tests.e2e.people import registered
 from tests.e2e.service import Service
@@ -329,11 +332,7 @@ async def bad(service: Service) -> AsyncIterator[Counter]:
         await found.lists("mug")
         await found.lists("hat", currency="USD")
         await found.lists("lamp")
-        async with found.database() as database:
-            await database.execute(
-                "UPDATE products SET state = state || '{\"delisted\": true}' "
-                "WHERE shop = 'bad-orders' AND id = 'lamp'"
-            )
+        await found.done("/v1/products/lamp", method="DELETE")
         past = {"code": "PAST", "percent": "10", "valid_until": "2020-01-01T00:00:00Z"}
         await found.done("/v1/coupons", past)
         yield found
@@ -459,3 +458,19 @@ async def test_other_peoples_orders_are_not_there(
         answer = await bad.post(f"{taken['order']}/ship", {}, headers)
         assert answer.status_code == ship, answer.text
     assert await bad.rows() == before
+
+
+async def test_the_states_are_what_the_log_tells(service: Service, bad: Counter) -> None:
+    """All orders of this run, folded anew from their events, what is personal in them included."""
+    settings = service.settings
+    async with bad.database() as database:
+        kept = await database.fetchval("SELECT count(*) FROM shop_orders")
+    pool = await connect(settings.servers.postgres, settings.schema_name)
+    try:
+        checked = await check_states(shop_of(settings), Vault(pool))
+    finally:
+        await pool.close()
+    found = {one.read_model: one.found for one in checked}
+    for name in ("shop_orders", "stock", "carts", "coupons"):
+        assert found[name].examples == [], name
+    assert found["shop_orders"].keys == kept > 0

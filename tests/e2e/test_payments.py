@@ -542,6 +542,23 @@ async def test_an_answer_of_stripes_that_is_lost_is_asked_for_again(till: Till, 
     assert [intent["id"] for intent in of_it] == [payment["payment_id"]]
 
 
+async def test_an_intent_of_another_account_keeps_nobody_from_paying(till: Till, tag: str) -> None:
+    await till.listed(tag)
+    order_id = await till.ordered(tag)
+    lost = await till.started(tag, order_id)
+    till.bank.stand_in.store.delete(lost["payment_id"])
+    found = await till.started(tag, order_id)
+    assert found["payment_id"] != lost["payment_id"]
+    await till.confirmed(found)
+    await till.until(order_id, lambda order: order["status"] == "completed", "paid")
+    order = await till.until(
+        order_id,
+        lambda order: order["payment"]["intents"][lost["payment_id"]]["reason"] == "canceled",
+        "the other one is let go",
+    )
+    assert order["payment"]["status"] == "paid"
+
+
 async def test_a_refund_whose_key_stripe_forgot_is_not_made_twice(till: Till, tag: str) -> None:
     await till.listed(tag)
     order_id = await till.paid(tag)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx2
 
-from app.retold import check_states, shop_of
+from app.commands.retold import check_states, shop_of
 from app.vault import Vault
 from projections.postgres import connect
 from tests.e2e.people import log_in, somebody

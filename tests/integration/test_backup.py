@@ -125,7 +125,7 @@ async def test_a_backup_goes_back_only_beside_the_log_that_it_was_made_beside(
     found = (await topic_ids(settings.servers.kafka, [name]))[name]
     await pool.execute(_PROGRESS, found, 0)
     await backup(settings, file)
-    assert (await restore(settings, file)).again["sales"] == 0
+    assert (await restore(settings, file)).reconciled.again["sales"] == 0
 
     other = settings.model_copy(update={"prefix": f"{settings.prefix}other-"})
     await create_topics(other.servers.kafka, other.partitions, other.prefix)

@@ -11,10 +11,10 @@ import pytest
 
 from app.commands import catalogue
 from app.commands.execute import Answer, Call, Commands
+from app.commands.retold import NotRelayed, check_states, shop_of
 from app.commands.work import Work
 from app.domain import stock
 from app.domain.stock import STOCK
-from app.retold import NotRelayed, catch_up_states, check_states, shop_of
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, connect_alone, migrate
@@ -166,37 +166,3 @@ async def test_where_nothing_is_relayed_it_says_so(settings: Settings, pool: Poo
     await list_mugs(pool, 1)
     with pytest.raises(NotRelayed, match="wait to be relayed"):
         await checked(settings, pool, patience=0.3)
-
-
-async def test_states_older_than_the_log_are_brought_up_to_it(
-    settings: Settings, pool: Pool
-) -> None:
-    await list_mugs(pool, 4)
-    await pool.execute("CREATE TABLE old AS SELECT * FROM stock")
-
-    async def receive(work: Work) -> Answer:
-        held = await work.get(STOCK, "blue-1")
-        work.tell(*stock.receive(held, 5))
-        return Answer({})
-
-    await done(pool, receive)
-    await list_mugs(pool, 6, first=4)
-    async with relaying(settings):
-        assert not any(one.found.differing for one in (await checked(settings, pool)).values())
-    await pool.execute("DELETE FROM stock")
-    await pool.execute(
-        "INSERT INTO stock (shop, id, version, state, created_at, changed_at) "
-        "SELECT shop, id, version, state, created_at, changed_at FROM old"
-    )
-    await pool.execute("DELETE FROM products WHERE id > 'mug-3'")
-    connection = await connect_alone(settings.servers.postgres, settings.schema_name)
-    shop = shop_of(settings)._replace(partitions=PARTITIONS)
-    caught_up = await catch_up_states(connection, shop, Vault(pool))
-    assert {name: count for name, count in caught_up.items() if count} == {
-        "products": 2,
-        "stock": 3,
-    }
-    assert not any((await catch_up_states(connection, shop, Vault(pool))).values())
-    await connection.close()
-    after = await checked(settings, pool)
-    assert [one for one in after.values() if one.found.differing] == []

@@ -10,8 +10,8 @@ from app.api.access import rules
 from app.api.admission import LISTENERS
 from app.api.server import create_app
 from app.cli.run import _check_before_listening
+from app.identity.tokens import Role
 from app.settings import Settings, SettingsError
-from app.tokens import Role
 
 # What describes the API, and its looks: whoever may ask anything may ask for these.
 DESCRIPTIONS = {"/static-offline-docs", "/docs", "/docs/oauth2-redirect", "/openapi.json"}

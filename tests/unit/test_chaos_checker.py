@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from loadtests.chaos.history import Operation, Outcome, promises
+from loadtests.chaos.history import Operation, Outcome, _body, body, promises
 from loadtests.chaos.records import Fate, Judge, Judged, Record
 from loadtests.chaos.recount import recount, shared
 from loadtests.chaos.served import Tally, compare_names
@@ -113,9 +113,21 @@ def test_an_acknowledged_event_that_is_not_there_is_missing() -> None:
     assert found.uncalled == []
     assert found.outcomes == {Outcome.OK: 2, Outcome.UNKNOWN: 1}
     refused = Operation("main", ids, Outcome.FAILED)
+    said = Operation("main", ids, Outcome.OK, [at], [_body(there.event)])
+    other = Operation("main", ids, Outcome.OK, [at], [body("OrderPaid", {"order_id": "o"}, None)])
+    assert promises([said], judged, written).missing == []
+    assert promises([other], judged, written).missing == [f"main at {at} as it was said"]
     others = [name for name in written if name[1] not in ids]
     assert promises([refused, kept], judged, others).uncalled == []
     assert promises([refused], judged, others).uncalled == [f"main {ids[0]}"]
+
+
+def test_what_is_said_in_another_way_is_the_same() -> None:
+    sent = {"order_id": "o", "products": [{"price": 7.5, "name": None}], "total": "1.0"}
+    kept = {"total": 1, "order_id": "o", "products": [{"price": "7.5000"}], "currency": "EUR"}
+    assert body("OrderPlaced", sent, NOW) == body("OrderPlaced", kept, NOW)
+    assert body("OrderPlaced", sent, NOW) != body("OrderPlaced", sent, None)
+    assert body("OrderPlaced", sent, NOW) != body("OrderPlaced", {**sent, "total": "1.1"}, NOW)
 
 
 def test_a_figure_that_is_missing_too_many_or_other_is_a_difference() -> None:

@@ -99,6 +99,10 @@ class Outbox:
     async def fetch(self, query: str, *given: Any) -> list[Row]:
         if query is outbox._WAITING:
             return [row for row in self.rows if not row["acknowledged"]][: given[0]]
+        if query is outbox._STRANGE:
+            now = dict(zip(*given, strict=True))
+            strange = {r["topic"] for r in self._noted if now[r["topic"]] != r["topic_id"]}
+            return [{"topic": topic} for topic in sorted(strange)]
         if query is outbox._FROM_ANOTHER_TOPIC:
             now = dict(zip(*given, strict=True))
             return self._waits([r for r in self._noted if now[r["topic"]] != r["topic_id"]])
@@ -118,7 +122,7 @@ class Outbox:
         return latest
 
     async def execute(self, query: str, *given: Any) -> None:
-        assert query is outbox._ACKNOWLEDGED
+        assert query is outbox.ACKNOWLEDGED
         by_id = {row["id"]: row for row in self.rows}
         for row_id, topic_id, partition, offset in zip(*given, strict=True):
             by_id[row_id].update(
@@ -159,7 +163,7 @@ class Relaying(RuleBasedStateMachine):
         async def nobody() -> Any: ...
 
         self.relay = Relay(nobody, "", PARTITIONS)
-        self.topics = self._run(self.relay._check(self.table))  # type: ignore[arg-type]
+        self.topics = self._run(self.relay.check(self.table))  # type: ignore[arg-type]
 
     @rule(count=st.integers(1, 4), order=st.integers(1, 3))
     def something_is_said(self, count: int, order: int) -> None:

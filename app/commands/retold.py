@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import TopicPartition
+from cryptography.exceptions import InvalidTag
 
 from app.commands.work import decode, encode
 from app.domain.aggregate import Aggregate, Told
@@ -77,18 +78,18 @@ async def check_states(
     begun = time.monotonic()
 
     async def connected() -> Connection:
-        return await connect_alone(shop.dsn, shop.schema)
+        return await connect_alone(shop.dsn, shop.schema, seconds=None)
 
     async with alone(connected, "verify/shop") as connection:
         now = await connected()
         try:
             async with connection.transaction(isolation="repeatable_read"):
-                await connection.execute(_RETOLD)
+                await connection.execute(RETOLD)
                 last = await connection.fetchval("SELECT coalesce(max(id), 0) FROM outbox")
                 await _relayed(now, last, patience)
-                refold = _Refold(connection, vault)
+                refold = Refold(connection, vault)
                 for topic in TOPICS:
-                    await _read(shop, topic, refold, tell)
+                    await read(shop, topic, refold, tell)
                 found = [
                     (kind, await _compare(connection, now, kind, refold.broken))
                     for kind in AGGREGATES
@@ -99,24 +100,6 @@ async def check_states(
         finally:
             await now.close()
     return checked
-
-
-async def catch_up_states(connection: Connection, shop: Shop, vault: Vault) -> Mapping[str, int]:
-    """Brings rows that are older than the log, as after a restore, up to it; how many of each kind.
-    For whoever is alone: no command may be under way.
-
-    Raises ReadBackFailed, LogChanged, OSError, PostgresError.
-    """
-    async with connection.transaction():
-        await connection.execute(_RETOLD)
-        refold = _Refold(connection, vault, beyond=True)
-        for topic in TOPICS:
-            await _read(shop, topic, refold, lambda _done, _of: None)
-        found = {}
-        for kind in AGGREGATES:
-            told = await connection.execute(_CAUGHT_UP.format(table=kind.table), kind.table)
-            found[kind.table] = int(told.split()[-1])
-    return found
 
 
 async def _relayed(connection: Connection, last: int, patience: float) -> None:
@@ -133,7 +116,9 @@ async def _relayed(connection: Connection, last: int, patience: float) -> None:
         ) from None
 
 
-async def _read(shop: Shop, topic: str, refold: "_Refold", tell: Tell) -> None:
+async def read(
+    shop: Shop, topic: str, refold: "Refold", tell: Tell = lambda _done, _of: None
+) -> None:
     """Folds what a topic has of the shop's own events."""
     count = partitions_of(topic, shop.partitions)
     spans = await log_ends(
@@ -153,13 +138,14 @@ async def _read(shop: Shop, topic: str, refold: "_Refold", tell: Tell) -> None:
 Key = tuple[str, str]  # shop, id
 
 
-class _Refold:
-    """States as they become by their events, kept in a table of the transaction."""
+class Refold:
+    """States as they become by their events, kept in a table of the transaction (RETOLD): as far as
+    the rows are that they are compared with, or `beyond` them."""
 
     def __init__(self, connection: Connection, vault: Vault, *, beyond: bool = False) -> None:
         self._connection = connection
         self._vault = vault
-        self._beyond = beyond  # also what comes after the rows' versions
+        self._beyond = beyond
         self.broken: dict[tuple[str, Key], str] = {}
         """What could not be folded, and why."""
 
@@ -181,11 +167,11 @@ class _Refold:
         changed = []
         for shop, one, kept, version, state in rows:
             key = shop, one
+            end = None if self._beyond else kept
             made = None if state is None else decode(kind, state)
             for fact in told[key]:
                 # Where the row is not there, all is folded: it may have come after the snapshot.
-                enough = kept is not None and version >= kept and not self._beyond
-                if enough or (kind.table, key) in self.broken:
+                if (end is not None and version >= end) or (kind.table, key) in self.broken:
                     break
                 try:
                     made = kind.evolve(made, await self._told(fact))
@@ -195,7 +181,8 @@ class _Refold:
                 else:
                     version += 1
             if made is not None:
-                changed.append((shop, one, version, encode(made).decode()))
+                first, last = told[key][0].event.time, told[key][-1].event.time
+                changed.append((shop, one, version, encode(made).decode(), first, last))
         if changed:
             columns = [list(column) for column in zip(*changed, strict=True)]
             await self._connection.execute(_TOLD, kind.table, *columns)
@@ -206,7 +193,7 @@ class _Refold:
         if event.sealed is not None and event.person is not None:
             try:
                 opened = await self._vault.open(event.shop, event.person, event.id, event.sealed)
-            except Erased:
+            except (Erased, InvalidTag):  # or it was lost with a disk, and has given way to another
                 opened = {}
             data = _with(event.type, data, opened)
         return Told(event.time, data, event.person)
@@ -254,9 +241,10 @@ def _shown(version: int | None, state: str | None) -> tuple[str, ...] | None:
     return None if version is None else (f"version {version}", state or "")
 
 
-_RETOLD = """
+RETOLD = """
     CREATE TEMPORARY TABLE retold (
         kind text, shop text, id text, version bigint NOT NULL, state jsonb NOT NULL,
+        created_at timestamptz NOT NULL, changed_at timestamptz NOT NULL,
         PRIMARY KEY (kind, shop, id)
     ) ON COMMIT DROP
 """
@@ -271,10 +259,13 @@ _KNOWN = """
         ON told.kind = $1 AND told.shop = asked.shop AND told.id = asked.id
 """
 _TOLD = """
-    INSERT INTO retold (kind, shop, id, version, state)
-    SELECT $1, shop, id, version, state::jsonb
-    FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[]) AS new (shop, id, version, state)
-    ON CONFLICT (kind, shop, id) DO UPDATE SET version = excluded.version, state = excluded.state
+    INSERT INTO retold (kind, shop, id, version, state, created_at, changed_at)
+    SELECT $1, shop, id, version, state::jsonb, first, last
+    FROM unnest(
+        $2::text[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::timestamptz[]
+    ) AS new (shop, id, version, state, first, last)
+    ON CONFLICT (kind, shop, id) DO UPDATE SET version = excluded.version, state = excluded.state,
+        changed_at = excluded.changed_at
 """
 _UNLIKE = """
     SELECT shop, id, kept.version AS kept, kept.state::text AS kept_state,
@@ -283,11 +274,4 @@ _UNLIKE = """
     FULL JOIN (SELECT * FROM retold WHERE kind = $1) AS told USING (shop, id)
     WHERE kept.version IS DISTINCT FROM told.version OR kept.state IS DISTINCT FROM told.state
     ORDER BY shop, id
-"""
-_CAUGHT_UP = """
-    INSERT INTO {table} AS kept (shop, id, version, state, created_at, changed_at)
-    SELECT shop, id, version, state, now(), now() FROM retold WHERE kind = $1
-    ON CONFLICT (shop, id) DO UPDATE SET
-        version = excluded.version, state = excluded.state, changed_at = excluded.changed_at
-        WHERE kept.version < excluded.version
 """
