@@ -44,9 +44,14 @@ def body(kind: str, data: Mapping[str, Any], time: datetime | None) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """The same for all ways to say it: 7.5, "7.50" and Decimal("7.5"), nothing and null."""
+    """The same for all ways to say it: 7.5, "7.50" and Decimal("7.5"); what is meant where nothing
+    is said, and nothing."""
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items() if one not in (None, [])}
+        return {
+            name: _plain(one)
+            for name, one in value.items()
+            if one not in (None, []) and (name, one) != ("quantity", 1)
+        }
     if isinstance(value, list):
         return [_plain(one) for one in value]
     try:

@@ -17,7 +17,7 @@ from projections import rebuild as rebuilding
 from projections.clock import ShopClock
 from projections.read_model import Folded, ReadModel, Setting, Step
 from projections.rebuild import RebuildRunning, Rebuilt, rebuild
-from projections.refold import Group, Source
+from projections.refold import Group, Source, catch_up
 from projections.revenue import fold
 from projections.store import GroupStore, ReadModelChanged
 from streams import upcast
@@ -121,6 +121,43 @@ async def test_an_interrupted_rebuild_goes_on_where_it_was(
     assert done.folded == 450
     assert await booked(pool) == recount([*events, *more])
     assert not any(found.differing for found in done.compared.values())
+
+
+async def test_a_partition_that_is_first_read_meanwhile_is_folded_from_its_beginning(
+    settings: Settings, pool: Pool, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = sales(100)
+    await log.append(events)
+
+    async def first_read(*given: Any) -> None:
+        await read_all(settings, pool)
+        await catch_up(*given)
+
+    monkeypatch.setattr(rebuilding, "catch_up", first_read)
+    done = await rebuilt(settings)
+    assert (done.resumed_at, done.folded) == (0, 100)
+    assert not any(found.differing for found in done.compared.values())
+    assert await booked(pool) == recount(events)
+
+
+async def test_where_the_comparison_fails_the_switch_is_done_all_the_same(
+    settings: Settings, pool: Pool, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = sales(50)
+    await log.append(events)
+    await read_all(settings, pool)
+    await pool.execute("UPDATE revenue SET gross = gross + 1")
+
+    async def never_ends(*_: Any) -> None:
+        raise TimeoutError("it took too long")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rebuilding, "compare", never_ends)
+        done = await rebuilt(settings)
+    assert "too long" in done.not_compared
+    assert await booked(pool) == recount(events)
+    assert (await rebuilt(settings)).not_compared == ""
+    assert await schemas(pool, settings) == {settings.schema_name}
 
 
 async def test_what_was_begun_with_other_code_is_begun_anew(

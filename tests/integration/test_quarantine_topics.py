@@ -1,0 +1,52 @@
+"""A topic that was created anew has other records at the same positions."""
+
+from uuid import UUID
+
+import asyncpg
+
+from app.resubmission import new_id
+from app.status import quarantine_status
+from projections.quarantine import find
+from streams.log import Position
+
+FIRST, SECOND = UUID(int=1), UUID(int=2)
+AT = Position("orders", 0, 7)
+
+_REFUSED = """
+    INSERT INTO quarantine (group_name, topic, partition, record_offset, field, reason, recorded_at)
+    VALUES ('sales', 'orders', 0, 7, '', 'no event', now())
+"""
+_SENT_AGAIN = """
+    INSERT INTO resubmissions (topic, partition, record_offset, topic_id, shop, event_id,
+        fingerprint, outbox_id)
+    VALUES ('orders', 0, 7, $1, 'main', $2, 1, 1)
+"""
+
+
+async def test_a_record_of_another_topic_was_not_sent_again(
+    pool: "asyncpg.Pool[asyncpg.Record]",
+) -> None:
+    await pool.execute(
+        "INSERT INTO progress (group_name, topic, partition, topic_id) "
+        "VALUES ('sales', 'orders', 0, $1)",
+        FIRST,
+    )
+    await pool.execute(_REFUSED)
+    before = await find(pool, AT)
+    assert before is not None
+    assert before.resubmitted is None
+    await pool.execute(_SENT_AGAIN, FIRST, new_id(before))
+    found = await find(pool, AT)
+    assert found is not None
+    assert found.resubmitted is not None
+    assert found.resubmitted.event_id == new_id(found)
+    status = await quarantine_status(pool)
+    assert (status.records, status.waiting) == (1, 0)
+
+    await pool.execute("UPDATE progress SET topic_id = $1", SECOND)
+    other = await find(pool, AT)
+    assert other is not None
+    assert other.resubmitted is None
+    assert new_id(other) != new_id(found)
+    status = await quarantine_status(pool)
+    assert (status.records, status.waiting) == (1, 1)
