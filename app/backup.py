@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.commands.restated import Restated, restate
+from app.commands.retold import shop_of
 from app.learner.leadership import lock_of
-from app.restated import Restated, restate
-from app.retold import shop_of
 from app.settings import Settings
 from app.status import members
 from app.subscriptions import GROUPS, LEARNERS

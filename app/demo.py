@@ -62,9 +62,12 @@ async def show(settings: Settings, api: str, console: Console) -> None:
     """Events a second, lag and today's revenue, until cancelled."""
     banner(console, api)
     clock = ShopClock(settings.timezone)
+    # Of use where figures are for staff alone.
+    key = next((key for key, shop in settings.read_keys.items() if shop == "main"), None)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with (
         reading_status(settings) as status,
-        httpx2.AsyncClient(base_url=api, timeout=2) as client,
+        httpx2.AsyncClient(base_url=api, timeout=2, headers=headers) as client,
     ):
         counts: deque[tuple[float, int]] = deque()
         with Live(console=console, refresh_per_second=4, transient=True) as view:

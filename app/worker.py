@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from app import logs, metrics
-from app.abandonment import Abandonment
+from app.commands.abandonment import Abandonment
 from app.commands.execute import LIMITS, keep_forgetting
 from app.observed import Observed
 from app.payments.opened import opened

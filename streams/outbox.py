@@ -84,8 +84,15 @@ class TooLarge(Exception):
     """An event is larger than a record may be; it would block all that come after it."""
 
 
-async def enqueue(transaction: Transaction, events: Sequence[Event]) -> list[int]:
-    """Puts events into the outbox, in this transaction; their ids, in order. Raises TooLarge."""
+async def enqueue(
+    transaction: Transaction, events: Sequence[Event], *, waking: bool = True
+) -> list[int]:
+    """Puts events into the outbox, in this transaction; their ids, in order. Raises TooLarge.
+
+    `waking` the relay within the transaction makes it wait for all others that do, until each is on
+    the disk, one by one: so Postgres notifies in the order of commits. Who commits often wakes it
+    afterwards, by `wake`.
+    """
     values = [codec.encode(event) for event in events]
     for event, value in zip(events, values, strict=True):
         if len(value) > LARGEST_EVENT:
@@ -100,14 +107,37 @@ async def enqueue(transaction: Transaction, events: Sequence[Event]) -> list[int
             ORDER BY ordinality
             RETURNING id
         )
-        SELECT id, pg_notify($4, current_schema()) FROM new ORDER BY id
+        SELECT id, CASE WHEN $5 THEN pg_notify($4, current_schema()) END FROM new ORDER BY id
         """,
         [VOCABULARY[event.type].topic for event in events],
         [key_of(event) for event in events],
         values,
         _CHANNEL,
+        waking,
     )
     return [row["id"] for row in rows]
+
+
+class Waker:
+    """Wakes the relay after commits: once for all that come while it is being done. Where that
+    fails, the relay looks by itself before long."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+        self._wanted = False
+        self._waking: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """Returns at once."""
+        self._wanted = True
+        if self._waking is None or self._waking.done():
+            self._waking = asyncio.create_task(self._wake())
+
+    async def _wake(self) -> None:
+        while self._wanted:
+            self._wanted = False
+            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._pool.execute("SELECT pg_notify($1, current_schema())", _CHANNEL)
 
 
 async def relayed(

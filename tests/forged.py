@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from app.tokens import _name
+from app.identity.tokens import _name
 
 KEY = b"k" * 31 + b"1"
 OLD_KEY = b"o" * 31 + b"2"

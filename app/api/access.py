@@ -14,14 +14,14 @@ from typing import Annotated, Any
 import asyncpg
 from fastapi import FastAPI, Query
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, APIWebSocketRoute
+from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.requests import HTTPConnection
 
 from app.api.completeness import RETRY
 from app.api.problems import Problem
-from app.sessions import Sessions
+from app.identity.sessions import Sessions
+from app.identity.tokens import Actor, NoToken, Role, Tokens
 from app.settings import Settings
-from app.tokens import Actor, NoToken, Role, Tokens
 
 __all__ = ["ADMIN", "ANYONE", "CUSTOMER", "SHOPPER", "STAFF", "Actor", "Allow", "Role", "Tokens"]
 
@@ -162,12 +162,12 @@ def _no_more() -> Problem:
 # What the documentation says of it.
 
 
-def rule_of(route: Any) -> Allow | None:
-    """The rule of a route, which is a dependency of it or of its router."""
-    if not isinstance(route, APIRoute | APIWebSocketRoute):
-        return None
-    found = [call for call in _calls(route.dependant) if isinstance(call, Allow)]
-    return found[0] if found else None
+def rules(app: FastAPI) -> Iterator[tuple[RouteContext, Allow | None]]:
+    """Every route with its rule, which is a dependency of it or of its router."""
+    for route in iter_route_contexts(app.routes):
+        dependant = getattr(route, "dependant", None)  # what is mounted has none
+        calls = _calls(dependant) if dependant is not None else iter(())
+        yield route, next((call for call in calls if isinstance(call, Allow)), None)
 
 
 def _calls(dependant: Dependant) -> Iterator[Any]:
@@ -187,15 +187,13 @@ def describe(app: FastAPI, settings: Settings) -> None:
         "readKey": {**_KEY, "description": "a read key"},
         "writeKey": {**_KEY, "description": "a write key"},
     }
-    for route in app.routes:
-        rule = rule_of(route)
-        if rule is None or not isinstance(route, APIRoute) or not route.include_in_schema:
-            continue
-        roles = rule.roles(settings)
+    for route, rule in rules(app):
+        operations = schema["paths"].get(route.path_format, {})
         for method in route.methods or ():
-            operation = schema["paths"][route.path_format][method.lower()]
-            operation["x-access"] = [role.value for role in Role if role in roles]
-            operation["security"] = _security(roles)
+            if rule is not None and (operation := operations.get(method.lower())):
+                roles = rule.roles(settings)
+                operation["x-access"] = [role.value for role in Role if role in roles]
+                operation["security"] = _security(roles)
 
 
 def _security(roles: Collection[Role]) -> list[dict[str, list[str]]]:

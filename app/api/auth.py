@@ -19,17 +19,17 @@ from app.api.access import AWAY, Actor
 from app.api.commands import IdempotencyKey, carried_out
 from app.api.completeness import RETRY
 from app.api.problems import Problem
-from app.attempts import TooMany, network_of
 from app.commands import accounts
 from app.commands.carts import merge_carts
 from app.commands.execute import Answer, Call, Commands
 from app.commands.work import Work
 from app.domain.account import By
 from app.domain.refusal import Refusal
-from app.login import LogIns, Wrong
-from app.passwords import LEAST_LETTERS, MOST_LETTERS, Busy
-from app.sessions import NoSession, Refreshed
-from app.tokens import LASTS, NoToken, Role, Tokens
+from app.identity.attempts import TooMany, network_of
+from app.identity.login import LogIns, Wrong
+from app.identity.passwords import LEAST_LETTERS, MOST_LETTERS, Busy
+from app.identity.sessions import NoSession, Refreshed
+from app.identity.tokens import LASTS, NoToken, Role, Tokens
 from app.vault import Erased
 from streams.events import AccountRegistered
 

@@ -19,6 +19,7 @@ from app.api.problems import Problem
 
 MOST_JSON_BYTES = 1024 * 1024
 MOST_UPLOAD_BYTES = 12 * 1024 * 1024
+UPLOAD_SECONDS = 60.0
 ROOM_BYTES = 64 * 1024 * 1024
 """Of all bodies under way in an API process; beyond it 503 at once."""
 
@@ -63,17 +64,18 @@ async def _read(scope: Scope, receive: Receive, share: Share) -> bytes:
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     json_like = content_type in _JSON or content_type.endswith("+json")
     most = MOST_JSON_BYTES if json_like else MOST_UPLOAD_BYTES
+    seconds = BODY_SECONDS if json_like else UPLOAD_SECONDS
     length = headers.get("content-length", "")
     if length.isdecimal() and (len(length) > 18 or int(length) > most):
         raise _too_large(most)
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             body = await _received(receive, most, share)
     except TimeoutError:
         raise Problem(
             408,
             "too_slow",
-            f"the body did not come within {BODY_SECONDS:g} s",
+            f"the body did not come within {seconds:g} s",
             headers={"Connection": "close"},
         ) from None
     if json_like:

@@ -13,7 +13,7 @@ from app.api.problems import Problem
 from app.commands.execute import Answer, Call, Commands, Done, digest_of
 from app.commands.work import Work
 from app.domain.refusal import Conflict, Forbidden, Invalid, Refusal, Stale, Unknown
-from app.tokens import Tokens
+from app.identity.tokens import Tokens
 from app.vault import Erased
 from projections.postgres import AWAY
 

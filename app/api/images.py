@@ -73,7 +73,8 @@ _BODY: dict[str, Any] = {
                     "required": ["url"],
                     "additionalProperties": False,
                     "properties": {"url": {"type": "string", "format": "uri", "maxLength": 2048}},
-                }
+                },
+                "example": {"url": "https://example.com/mug.jpg"},
             },
         },
     }
@@ -192,10 +193,9 @@ async def images_remove(
     operation_id="images_get",
     response_class=Response,
     responses={200: {"content": {"image/webp": {}}}},
+    dependencies=[Depends(access.PUBLIC)],
 )
-async def images_get(
-    request: Request, _: Annotated[Actor, Depends(access.ANYONE)], name: Name
-) -> Response:
+async def images_get(request: Request, name: Name) -> Response:
     """A picture. What it is called says what is in it: it never changes."""
     images: Images = request.app.state.images
     headers = {**_FOREVER, "ETag": f'"{name}"'}

@@ -83,6 +83,10 @@ async def orders_list(
     user: Annotated[str | None, Query(max_length=128, pattern=_NO_NUL)] = None,
     first: From = None,
     last: To = None,
+    refund: Annotated[
+        Literal["requested", "failed"] | None,
+        Query(description="the payment provider is still to make one, or could not"),
+    ] = None,
     limit: Limit = 50,
     cursor: Annotated[
         str | None,
@@ -98,6 +102,7 @@ async def orders_list(
         user,
         _beginning(first, clock),
         _beginning(last + timedelta(days=1) if last else None, clock),
+        refund,
     )
     async with reading(request, actor) as states:
         found = await _page(states, wanted, limit, cursor)

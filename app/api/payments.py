@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import asyncpg
 import orjson
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
@@ -24,6 +23,7 @@ from app.payments.flow import Flow
 from app.payments.minor_units import NotPayable
 from app.payments.provider import Away, Forged, Provider, Refused
 from app.payments.told import Intent, Told
+from projections.postgres import AWAY
 from streams.crash_points import reached
 
 logger = structlog.get_logger()
@@ -107,11 +107,27 @@ def _flow(request: Request) -> Flow:
     return Flow(request.app.state.commands, provider)
 
 
+_EVENT = {
+    "id": "evt_1",
+    "object": "event",
+    "type": "payment_intent.succeeded",
+    "data": {
+        "object": {
+            "id": "pi_1",
+            "object": "payment_intent",
+            "status": "succeeded",
+            "amount": 1980,
+            "amount_received": 1980,
+            "currency": "eur",
+            "metadata": {"shop": "main", "order_id": "o-1"},
+        }
+    },
+}
 _BODY = {
     "requestBody": {
         "description": "an event as Stripe sends it, signed in the header `Stripe-Signature`",
         "required": True,
-        "content": {"application/json": {"schema": {"type": "object"}}},
+        "content": {"application/json": {"schema": {"type": "object"}, "example": _EVENT}},
     }
 }
 
@@ -150,7 +166,7 @@ async def _hear(flow: Flow, told: Told) -> bool:
         raise Problem(409, refusal.code, str(refusal)) from None
     except (Away, Refused) as error:
         raise Problem(503, "provider_unavailable", str(error), headers=RETRY) from None
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+    except AWAY as error:
         raise Problem(503, "postgres_unavailable", "send it again", headers=RETRY) from error
 
 

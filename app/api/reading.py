@@ -21,7 +21,13 @@ from app.queries.states import MOST_LISTED, States, at_one_moment
 S = TypeVar("S", bound=Struct)
 
 Cursor = Annotated[
-    str | None, Query(min_length=1, max_length=128, description="`next_cursor` of a page before")
+    str | None,
+    Query(
+        min_length=1,
+        max_length=128,
+        pattern=r"^[^\x00]+$",
+        description="`next_cursor` of a page before",
+    ),
 ]
 Limit = Annotated[int, Query(ge=1, le=MOST_LISTED)]
 

@@ -46,16 +46,16 @@ from app.api.door import Door
 from app.api.limits import Rates, Room
 from app.api.watch import Watch
 from app.commands.execute import LIMITS, Commands
+from app.identity.login import LogIns, limits
+from app.identity.passwords import Passwords
+from app.identity.sessions import Sessions
+from app.identity.tokens import Tokens
 from app.learner.client import LearnerClient, name_of
 from app.live.hub import Hub
-from app.login import LogIns, limits
 from app.own_key import own_key
-from app.passwords import Passwords
 from app.payments.opened import provider_of
 from app.queries.accounts import People
-from app.sessions import Sessions
 from app.settings import Settings
-from app.tokens import Tokens
 from app.vault import Vault
 from projections.clock import ShopClock
 from projections.live import LiveFigures

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 # Importing them registers the commands, in the order in which --help lists them.
-from app.cli import run, send, ask, account, payments, quarantine, rebuild, backup, chaos  # noqa: F401  # isort: skip
+from app.cli import run, send, ask, account, payments, quarantine, rebuild, backup, chaos, seed  # noqa: F401  # isort: skip
 from app import logs
 from app.cli.terminal import Failed, cli, talk
 from app.settings import SettingsError

@@ -14,7 +14,7 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.api.users import NewUser
-    from app.registrar import Registrar
+    from app.identity.registrar import Registrar
 
 PASSWORD = "TILLSTREAM_PASSWORD"  # noqa: S105  (a variable's name)
 
@@ -81,7 +81,7 @@ def _run(work: "Callable[[Registrar], Awaitable[str | None]]") -> str | None:
     import asyncpg
 
     from app.domain.refusal import Refusal
-    from app.registrar import registrar
+    from app.identity.registrar import registrar
 
     async def run() -> str | None:
         async with registrar(Settings()) as accounts:

@@ -98,12 +98,11 @@ def pay(
     """Pay for an order with a test card, as the shopper's browser would."""
     if decline:
         card = "pm_card_chargeDeclined"
-    told = asyncio.run(_paid(Settings(), order, card))
-    talk.print(told)
+    talk.print(asyncio.run(paid(Settings(), order, card)))
 
 
-async def _paid(settings: Settings, order: str, card: str) -> str:
-    """Raises Failed, SettingsError."""
+async def paid(settings: Settings, order: str, card: str) -> str:
+    """Pays for an order with a test card; what to say of it. Raises Failed, SettingsError."""
     from stripe import AIOHTTPClient, CardError, StripeClient, StripeError
 
     url = settings.stripe_url or read_addresses(settings.home).get("stripe")
@@ -123,7 +122,7 @@ async def _paid(settings: Settings, order: str, card: str) -> str:
             )
         done = await client.v1.payment_intents.confirm_async(intent.id, {"payment_method": card})
     except CardError as declined:
-        raise Failed(f"{declined.user_message} ({declined.code}) Try another one") from declined
+        raise Failed(f"{declined.user_message} ({declined.code})") from declined
     except StripeError as error:
         raise Failed(str(error)) from error
     finally:

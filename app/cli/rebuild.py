@@ -107,7 +107,7 @@ def verify(
     from aiokafka.errors import KafkaError
     from redis.exceptions import RedisError
 
-    from app.retold import NotRelayed
+    from app.commands.retold import NotRelayed
     from projections.postgres import MigrationChanged
     from projections.read_model import FoldFailed
     from projections.store import ReadModelChanged
@@ -149,7 +149,7 @@ def verify(
 
 
 async def _verify_shop(settings: Settings, tell: "Tell") -> "list[Checked]":
-    from app.retold import check_states, shop_of
+    from app.commands.retold import check_states, shop_of
     from app.vault import Vault
     from projections.postgres import connect, migrate
 
@@ -163,14 +163,15 @@ async def _verify_shop(settings: Settings, tell: "Tell") -> "list[Checked]":
 
 
 def _anew(settings: Settings, processes: int) -> "Source":
-    """The log, as it is folded anew: the workers' own way, but in larger commits."""
+    """The log, as it is folded anew: in larger commits than the workers', unless theirs are set."""
     from msgspec.structs import replace
 
     from app.worker import source_of
     from projections.refold import COMMIT_RECORDS
 
     source = source_of(settings)
-    records = max(source.commit_records, COMMIT_RECORDS)
+    chosen = "commit_records" in settings.model_fields_set
+    records = source.commit_records if chosen else COMMIT_RECORDS
     return replace(source, commit_records=records, processes=processes)
 
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 def rebuild_learners(settings: Settings, tell: "Tell", *, if_any: bool = False) -> None:
     """Rebuilds the models and says how it went; where nothing was learned yet this fails, unless
     it is to be `if_any`. Raises Failed, OSError, KafkaError, PostgresError."""
-    from app.learner.process import snapshot_key
     from app.learner.rebuild import NotTold, Running, forget
     from app.learner.rebuild import rebuild as run
+    from app.own_key import own_key
     from ml_online.models import LearningFailed, Models
     from projections.postgres import migrate
     from streams.readback import ReadBackFailed
@@ -27,7 +27,8 @@ def rebuild_learners(settings: Settings, tell: "Tell", *, if_any: bool = False) 
     async def rebuild() -> None:
         await migrate(settings.servers.postgres, settings.schema_name)
         try:
-            done = await run(settings, models, snapshot_key(settings), tell)
+            key = own_key(settings.snapshot_key, settings.home / "snapshot.key")
+            done = await run(settings, models, key, tell)
         except LogChanged as changed:
             await forget(settings)
             talk.print(

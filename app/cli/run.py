@@ -68,7 +68,7 @@ def demo(
 
 async def _staff_of_demo(settings: Settings) -> tuple[str, str]:
     """Somebody to log in as, with a password that nobody had before."""
-    from app.registrar import registrar
+    from app.identity.registrar import registrar
 
     email, password = "staff@demo.invalid", secrets.token_urlsafe(12)
     async with registrar(settings) as accounts:

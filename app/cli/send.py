@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,14 @@ import typer
 
 from app.cli.terminal import Failed, cli, talk
 from app.settings import Settings, SettingsError
+
+
+class Through(StrEnum):
+    """How what the simulated shop does comes in."""
+
+    FACTS = "facts"
+    COMMANDS = "commands"
+    BOTH = "both"
 
 
 @cli.command()
@@ -37,13 +46,17 @@ def simulate(
     in_order: Annotated[
         bool, typer.Option("--in-order", help="none of these: as it happened")
     ] = False,
+    through: Annotated[
+        Through, typer.Option(help="how carts and orders come in: told, commanded, or either")
+    ] = Through.FACTS,
     shop: Annotated[str | None, typer.Option(help="one that a write key writes to")] = None,
     api: Annotated[str | None, typer.Option(help="its address; the one that is up here")] = None,
 ) -> None:
     """Play a small shop's visitors against the running API: endlessly, or a history of --days.
 
     A history is a pure function of its seed, days, until and visits, so it can be sent in any
-    disorder and compared with what the shop's own books say.
+    disorder and compared with what the shop's own books say. Through commands, --verify compares
+    what was sold until the --limit, in a shop where nobody else sells.
     """
     from app.target import target
     from loadtests.simulator import Refused, command
@@ -53,12 +66,22 @@ def simulate(
     from loadtests.simulator.traffic import IN_ORDER, Disorder
 
     settings = Settings()
-    if days is None and (truth or verify or until):
+    if through is not Through.FACTS:
+        if days is not None or truth or until:
+            raise SettingsError("a history is of facts: leave out --days, --truth and --until")
+        if verify and limit is None:
+            raise SettingsError("--verify through commands needs a --limit")
+    elif days is None and (truth or verify or until):
         raise SettingsError("--truth, --verify and --until are about a history: say --days N")
     to = target(settings, shop, api)
     pace = parse_rate(rate or ("20" if days is None else "max"))
 
     async def play() -> bool:
+        if through is not Through.FACTS:
+            share = 1.0 if through is Through.COMMANDS else 0.5
+            return await command.shop_by_command(
+                settings, to, seed, share, pace or MOST_EVENTS_A_SECOND, limit, talk, verify=verify
+            )
         if days is None:
             run_id = datetime.now(UTC).strftime("%m%d%H%M%S")
             endless = pace or MOST_EVENTS_A_SECOND

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from app import credentials, sessions
 from app.commands.execute import Answer, Call, check_version
 from app.commands.work import Work
 from app.domain import account as decide
 from app.domain.account import ACCOUNT, Account, By
 from app.domain.refusal import Conflict
+from app.identity import credentials, sessions
 from streams.events import AccountRegistered, Address, Data, ProfileChanged, Role
 
 Profile = Mapping[str, str | None]

@@ -24,6 +24,7 @@ from app.vault import Vault
 from streams.crash_points import reached
 from streams.exclusive import Connect, alone
 from streams.exclusive import Connection as AloneConnection
+from streams.outbox import Waker
 
 logger = structlog.get_logger()
 
@@ -95,6 +96,7 @@ class Commands:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", vault: Vault) -> None:
         self.pool = pool
         self._vault = vault
+        self._waker = Waker(pool)
         self._turns: Turns[tuple[str, str, str], tuple[bytes, Done]] = Turns()
 
     async def run(self, call: Call, now: datetime, handle: Handle) -> Done:
@@ -123,11 +125,12 @@ class Commands:
                         done = await self._once(connection, call, now, handle)
                         reached("command_saved")
                     reached("command_committed")
-                    return done
             except asyncpg.LockNotAvailableError:
                 break
             except _AGAIN:
                 continue
+            self._waker.wake()
+            return done
         raise Conflict("busy", "others change the same at this moment")
 
     async def _once(

@@ -22,7 +22,9 @@ class Party(NamedTuple):
     guest: bool = False
 
     def may_see(self, order: Order) -> bool:
-        return self.staff or order.person == self.person
+        if self.guest:
+            return order.customer is None and order.cart_id == self.person
+        return self.staff or order.customer == self.person
 
 
 async def open_order(work: Work, call: Call, party: Party, order_id: str) -> Order:
@@ -69,13 +71,8 @@ async def cancel_order(
     for held in stocks.values():
         work.tell(*stock.release(held, order_id))
     if order.coupon and (redeemed := work.state(COUPON, order.coupon)):
-        work.tell(*coupon.release(redeemed, order_id), person=customer_of(order))
+        work.tell(*coupon.release(redeemed, order_id), person=order.customer)
     return answer(work, order_id)
-
-
-def customer_of(order: Order) -> str | None:
-    """The user that an order is of; none where it is a guest's."""
-    return None if order.person in (order.cart_id, order.order_id) else order.person
 
 
 async def complete_order(

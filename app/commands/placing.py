@@ -125,6 +125,8 @@ async def _cart(work: Work, party: Party, new: NewOrder) -> Cart | None:
     if (new.cart_id is None) == (not new.lines):
         raise Invalid("one_of", "an order is made of a cart, or of lines", "cart_id")
     if new.cart_id is None:
+        if party.guest:
+            raise Invalid("needed", "guests order what is in their cart", "cart_id")
         return None
     cart = (await work.look(CART, [new.cart_id])).get(new.cart_id)
     if cart is None or not party.staff:

@@ -37,7 +37,8 @@ class Turns(Generic[K, A]):
         turn.here += 1
         try:
             try:
-                await asyncio.wait_for(turn.lock.acquire(), wait)
+                async with asyncio.timeout(wait):
+                    await turn.lock.acquire()
             except TimeoutError:
                 raise Waited from None
             try:

@@ -135,7 +135,7 @@ class Work:
         if not self._told:
             return None
         events = [await self._event(*told, correlation_id) for told in self._told]
-        ids = await enqueue(self.connection, events)
+        ids = await enqueue(self.connection, events, waking=False)
         return Enqueued(ids[0], ids[-1])
 
     async def _write(self, table: str, rows: Sequence[tuple[str, Held]]) -> None:

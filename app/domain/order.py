@@ -120,6 +120,11 @@ class Order(Struct, frozen=True):
     reason: str | None = None
 
     @property
+    def customer(self) -> str | None:
+        """The user that it is of, if it is one's."""
+        return None if self.person in (self.cart_id, self.order_id) else self.person
+
+    @property
     def left_shipping(self) -> Money:
         return Money(self.shipping - self.refunded_shipping)
 

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
+
 from app.commands.execute import Commands
 from app.payments.flow import Flow
 from app.payments.provider import Provider
@@ -10,11 +12,15 @@ from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect
 
+logger = structlog.get_logger()
+
 
 def provider_of(settings: Settings) -> Provider | None:
     """None where there is no key: then nobody pays by card."""
     if not settings.stripe_key:
         return None
+    if not settings.stripe_webhook_secret:
+        logger.warning("no TILLSTREAM_STRIPE_WEBHOOK_SECRET is set: webhooks are refused")
     return Provider(settings.stripe_key, settings.stripe_webhook_secret, settings.stripe_url)
 
 

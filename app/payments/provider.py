@@ -84,8 +84,14 @@ class Provider:
         )
 
     async def intent(self, intent_id: str) -> Intent:
-        """An intent as it is now. Raises Refused, Away."""
-        return _intent(await _called(self._stripe.v1.payment_intents.retrieve_async(intent_id)))
+        """An intent as it is now. One that this account does not have, as after a change of keys,
+        is as good as cancelled. Raises Refused, Away."""
+        try:
+            return _intent(await _called(self._stripe.v1.payment_intents.retrieve_async(intent_id)))
+        except Refused as refused:
+            if refused.code != "resource_missing":
+                raise
+            return Intent(intent_id, "canceled", Money(0), "", reason="canceled")
 
     async def cancel_intent(self, intent_id: str) -> Intent:
         """An intent that nobody can pay any more, unless somebody just did. Raises Refused,
@@ -93,7 +99,7 @@ class Provider:
         try:
             return _intent(await _called(self._stripe.v1.payment_intents.cancel_async(intent_id)))
         except Refused as refused:
-            if refused.code != "payment_intent_unexpected_state":
+            if refused.code not in ("payment_intent_unexpected_state", "resource_missing"):
                 raise
             return await self.intent(intent_id)
 

@@ -195,7 +195,7 @@ async def _settle(flow: Flow, shop: str, order_id: str, outcome: Intent | Refund
 
 async def _refunds(connection: Connection) -> Mapping[str, Asked]:
     """The refunds that are to be made, by what tells each from all others and its earlier tries."""
-    rows = await connection.fetch(_REFUNDS, _MOST)
+    rows = await connection.fetch(REFUNDS, _MOST)
     return {
         f"{row['shop']}/{row['order_id']}/{row['refund_id']}/{row['tries']}": Asked(
             **{**row, "amount": Money(parse(row["amount"]))}
@@ -205,12 +205,12 @@ async def _refunds(connection: Connection) -> Mapping[str, Asked]:
 
 
 async def _intents(connection: Connection) -> Mapping[str, Open]:
-    return {row["intent_id"]: Open(**row) for row in await connection.fetch(_INTENTS, _MOST)}
+    return {row["intent_id"]: Open(**row) for row in await connection.fetch(INTENTS, _MOST)}
 
 
 # The conditions on `state` are those of the indexes in 0016_payments.sql, word for word.
 
-_REFUNDS = """
+REFUNDS = """
     SELECT shop, id AS order_id, refund.key AS refund_id,
         coalesce((refund.value ->> 'tries')::int, 1) AS tries,
         refund.value ->> 'payment_id' AS intent_id, refund.value ->> 'amount' AS amount,
@@ -222,7 +222,7 @@ _REFUNDS = """
     LIMIT $1
 """
 
-_INTENTS = """
+INTENTS = """
     SELECT shop, id AS order_id, intent.key AS intent_id, status <> 'placed' AS unwanted
     FROM shop_orders, jsonb_each(state #> '{payment,intents}') AS intent
     WHERE state @? '$.payment.intents.* ? (@.status != "paid" && !(@.reason == "canceled"))'

@@ -57,7 +57,13 @@ async def cart_now(
 
 def as_shown(cart: Cart) -> dict[str, Any]:
     """A cart as its shopper sees it."""
-    found = {"status": cart.status.value, "lines": [], **shown(cart)}
+    found = {
+        "cart_id": cart.cart_id,
+        "status": cart.status.value,
+        "currency": cart.currency,
+        "lines": [],
+        **shown(cart),
+    }
     found.pop("denials", None)
     return found
 

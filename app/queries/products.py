@@ -128,7 +128,7 @@ def _query(wanted: Wanted, searched: bool, goes_on: bool) -> str:
         "products.shop = $1",
         "NOT listed" if wanted.delisted else "listed",
         *(["search @@ $2::text::tsquery"] if searched else []),
-        *(["category IN (SELECT id FROM below)"] if wanted.category is not None else []),
+        *(["category = ANY(ARRAY(SELECT id FROM below))"] if wanted.category is not None else []),
         *(["brand = $4"] if wanted.brand is not None else []),
         *(["state ->> 'currency' = $5"] if wanted.currency is not None else []),
         *([_PRICED] if (wanted.min_price, wanted.max_price) != (None, None) else []),

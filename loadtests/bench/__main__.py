@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 from app.stack.up import servers as embedded
-from loadtests.bench import catch_up, held, ingest, latency, learning, rebuild, replay
+from loadtests.bench import catch_up, commands, held, ingest, latency, learning, rebuild, replay
 from loadtests.bench.tables import Table, as_json, markdown, show
 
-QUESTIONS = ("catch-up", "latency", "ingest", "held", "learning", "rebuild", "replay")
+QUESTIONS = ("catch-up", "latency", "ingest", "held", "learning", "rebuild", "commands", "replay")
 talk = Console(stderr=True, highlight=False)
 
 
@@ -66,6 +66,8 @@ async def measure(
             tables += await learning.measure(servers, home, rounds, events, tell)
         if "rebuild" in wanted:
             tables += await rebuild.measure(servers, home, rounds, events, tell)
+        if "commands" in wanted:
+            tables += await commands.measure(servers, home, rounds, tell)
         if "replay" in wanted and online_retail is not None:
             tables += await replay.measure(servers, home, rounds, online_retail.resolve(), tell)
     talk.print(f"{time.monotonic() - begun:.0f} s")

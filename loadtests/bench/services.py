@@ -87,15 +87,20 @@ async def _all(
     async with AsyncExitStack() as stack:
         for command in commands:
             await stack.enter_async_context(started(command, home, environment))
-        async with asyncio.timeout(60), httpx2.AsyncClient() as client:
-            while True:
-                try:
-                    answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
-                    if answer.status_code == 200:
-                        break
-                except httpx2.HTTPError:
-                    pass
-                await asyncio.sleep(0.2)
+        await answering(port)
         if len(commands) > 1:
             await asyncio.sleep(8)  # until the workers have joined their groups
         yield
+
+
+async def answering(port: int) -> None:
+    """Until an API is ready."""
+    async with asyncio.timeout(60), httpx2.AsyncClient() as client:
+        while True:
+            try:
+                answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
+                if answer.status_code == 200:
+                    return
+            except httpx2.HTTPError:
+                pass
+            await asyncio.sleep(0.2)

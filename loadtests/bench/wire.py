@@ -1,8 +1,10 @@
 """Raw HTTP over kept connections: a client that is never the limit."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+
+from app.settings import DEMO_KEY
 
 
 @dataclass
@@ -30,11 +32,14 @@ class Connection:
         self.writer.close()
 
 
-def request(path: str, body: bytes) -> bytes:
-    """A POST with a write key."""
+def request(
+    path: str, body: bytes, token: str = DEMO_KEY, headers: Mapping[str, str] | None = None
+) -> bytes:
+    """A POST with a write key, or with somebody's token."""
+    more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer demo\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{more}"
+        f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -45,8 +50,10 @@ async def drive(
     requests: Iterator[bytes],
     seconds: float,
     answered: Callable[[int, bytes], None],
+    times: list[float] | None = None,
 ) -> float:
-    """Sends as fast as answers come, on so many connections; how long it took in seconds."""
+    """Sends as fast as answers come, on so many connections; how long it took in seconds. `times`
+    gets what each request took."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
 
@@ -54,7 +61,10 @@ async def drive(
         connection = await Connection.open(port)
         try:
             while loop.time() - begun < seconds:
+                sent = loop.time()
                 answered(*await connection.post(next(requests)))
+                if times is not None:
+                    times.append(loop.time() - sent)
         finally:
             connection.close()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import ROUND_FLOOR, Decimal
+from itertools import chain
 from typing import Any, NamedTuple
 
 Told = Mapping[str, Any]
@@ -66,6 +67,8 @@ class Books:
     revenue: dict[Row, Measures] = field(default_factory=dict)
     best_sellers: dict[Seller, Measures] = field(default_factory=dict)
     orders: dict[tuple[str, str], OrderPage] = field(default_factory=dict)
+    names: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """Of each shop's products, all that were told: it is not said which of them is shown."""
 
 
 def recount(events: Iterable[Told]) -> Books:
@@ -77,6 +80,7 @@ def recount(events: Iterable[Told]) -> Books:
     revenue: dict[Row, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
     sellers: dict[Seller, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
     pages: dict[tuple[str, str], OrderPage] = {}
+    names: dict[tuple[str, str], set[str]] = defaultdict(set)
     for (shop, order_id), of_order in told.items():
         story = _Story(of_order)
         if not story.says_something:
@@ -85,7 +89,9 @@ def recount(events: Iterable[Told]) -> Books:
         pages[shop, order_id] = story.page(entries)
         for entry in entries:
             _book(shop, entry, revenue, sellers)
-    return Books(_not_zero(revenue), _not_zero(sellers), pages)
+        for line in chain.from_iterable(_products(one) for one in of_order):
+            names[shop, line["product_id"]].add(line.get("name") or "")
+    return Books(_not_zero(revenue), _not_zero(sellers), pages, dict(names))
 
 
 _OF_ORDERS = frozenset(

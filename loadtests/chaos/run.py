@@ -23,6 +23,7 @@ from loadtests.chaos.load import Load, Writer, writing
 from loadtests.chaos.records import Fate, Judge, Judged
 from loadtests.chaos.recount import Books, recount
 from loadtests.chaos.served import Comparison, Difference
+from loadtests.chaos.served_live import compare_redis
 from loadtests.chaos.site import CLI, Impatient, Site, opened
 from loadtests.chaos.traffic import traffic
 from streams.readback import log_ends
@@ -236,7 +237,7 @@ class Run:
             parts.append(await self._days(books, wait=not parts[0].differences))
         except Impatient as impatient:
             trouble = str(impatient)
-        parts.append(await served.compare_redis(site, books, datetime.now(UTC)))
+        parts.append(await compare_redis(site, books, datetime.now(UTC)))
         for shop in sorted({shop for shop, _ in books.orders}):
             orders = sorted(order for of_shop, order in books.orders if of_shop == shop)
             sample = self._random.sample(orders, min(_SAMPLED_ORDERS, len(orders)))

@@ -1,16 +1,15 @@
-"""What is served, held against a recount: Postgres, Redis and the API, figure by figure."""
+"""What is served, held against a recount: Postgres and the API, figure by figure."""
 
 import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import asyncpg
 import httpx2
-from redis.asyncio import Redis
 
 from loadtests.chaos.records import Fate, Judged
 from loadtests.chaos.recount import (
@@ -28,7 +27,6 @@ RANKINGS = ("units", "gross", "net", "orders")
 _AT_ONCE = 8
 _TOP = 1000
 _ZERO = Decimal(0)
-_LIVE = timedelta(hours=24)  # surely among what Redis holds
 
 
 class Difference(NamedTuple):
@@ -124,7 +122,14 @@ async def compare_postgres(
         key: {name: value for name, value in measures.items() if name != "adjustments"}
         for key, measures in books.best_sellers.items()
     }
-    tally.compare("best_sellers", {k: v for k, v in expected.items() if v}, sellers)
+    expected = {key: measures for key, measures in expected.items() if measures}
+    tally.compare("best_sellers", expected, sellers)
+    compare_names(
+        tally,
+        "best_sellers",
+        books,
+        {(row["shop"], row["product"]): row["name"] for row in rows},
+    )
 
     rows = await site.sql("SELECT * FROM orders WHERE $1::text IS NULL OR shop = $1", shop)
     orders = {
@@ -136,6 +141,18 @@ async def compare_postgres(
     return Comparison(
         tally.figures, tally.differences, max(short, lost, 0), max(-short, doubled, 0)
     )
+
+
+def compare_names(
+    tally: Tally, where: str, books: Books, served: Mapping[tuple[str, str], str | None]
+) -> None:
+    """Which of a product's names is shown is not said; that it is one of them is."""
+    known = {key: books.names.get(key, set()) for key in served}
+    counted = {
+        key: name if (name or "") in known[key] else " or ".join(sorted(known[key]))
+        for key, name in served.items()
+    }
+    tally.compare(f"{where} names", counted, served)
 
 
 def _figures(rows: Iterable[asyncpg.Record], key: Sequence[str]) -> dict[Any, Measures]:
@@ -169,36 +186,8 @@ def _told(state: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-# Redis.
-
-
-async def compare_redis(site: Site, books: Books, now: datetime) -> Comparison:
-    """The live figures of the last day, to the last measure."""
-    tally = Tally()
-    since = now - _LIVE
-    counted: dict[Any, Any] = {
-        (shop, dimension, hour, key, currency): _as_served(measures)
-        for (shop, dimension, hour, key, currency), measures in books.revenue.items()
-        if hour >= since
-    }
-    served: dict[Any, Any] = {}
-    async with Redis.from_url(site.servers.redis) as redis:
-        async for name in redis.scan_iter(f"{site.settings.prefix}live:*:revenue:*"):
-            for held in (await redis.hgetall(name)).values():
-                assert isinstance(held, bytes)
-                figure = json.loads(held.split(b" ", 2)[2])
-                value = figure["value"]
-                hour = datetime.fromisoformat(value["hour"]).astimezone(UTC)
-                measures = {n: Decimal(value[n]) for n in (*MEASURES, "net") if Decimal(value[n])}
-                if hour >= since and measures:
-                    key = (value["dimension"], hour, value["key"], value["currency"])
-                    served[figure["shop"], *key] = measures
-    tally.compare("redis revenue", {k: v for k, v in counted.items() if v}, served)
-    return Comparison(tally.figures, tally.differences, 0, 0)
-
-
-def _as_served(measures: Measures) -> Measures:
-    """With what is net, without zeros."""
+def as_served(measures: Measures) -> Measures:
+    """Measures with what is net, without zeros."""
     gross, discounts, refunds = (measures.get(name, _ZERO) for name in MONEY[:3])
     found = {**measures, "net": gross - discounts - refunds}
     return {name: value for name, value in found.items() if value}
@@ -221,27 +210,31 @@ async def compare_api(site: Site, books: Books, shop: str, orders: Sequence[str]
             for grain in GRAINS:
                 answer = await ask("/v1/sales/revenue", by=dimension, grain=grain)
                 served = {
-                    (row.get(grain, ""), row.get(dimension) or "", row["currency"]): _measured(row)
+                    (row.get(grain, ""), row.get(dimension) or "", row["currency"]): measured(row)
                     for row in answer.get("rows", ())
                 }
                 counted = {
-                    key: _as_served(measures)
+                    key: as_served(measures)
                     for key, measures in by_period(books.revenue, shop, dimension, grain)
                 }
                 tally.compare(f"api revenue/{dimension}/{grain}", counted, served)
         for ranking in RANKINGS:
             answer = await ask("/v1/sales/top-products", by=ranking, limit=_TOP)
             served_ranks = {
-                row["rank"]: (row["product"], row["currency"], _measured(row))
+                row["rank"]: (row["product"], row["currency"], measured(row))
                 for row in answer.get("rows", ())
             }
+            rows = answer.get("rows", ())
+            names = {(shop, row["product"]): row["name"] for row in rows}
+            compare_names(tally, f"api top-products/{ranking}", books, names)
             ranks = dict(enumerate(_ranked(books, shop, ranking), 1))
             tally.compare(f"api top-products/{ranking}", ranks, served_ranks)
         await _compare_orders(tally, ask, books, shop, orders)
     return Comparison(tally.figures, tally.differences, 0, 0)
 
 
-def _measured(row: Mapping[str, Any]) -> Measures:
+def measured(row: Mapping[str, Any]) -> Measures:
+    """What is not zero in a row of the API or of Redis."""
     found = {name: Decimal(row[name]) for name in (*MEASURES, "net") if name in row}
     return {name: value for name, value in found.items() if value}
 
@@ -255,7 +248,7 @@ def _ranked(books: Books, shop: str, ranking: str) -> Iterator[tuple[str, str, M
     rows = [
         (product, currency, found)
         for (product, currency), measures in sums.items()
-        if (found := _as_served(measures))
+        if (found := as_served(measures))
     ]
     rows.sort(key=lambda row: (-row[2].get(ranking, _ZERO), row[0], row[1]))
     yield from rows

@@ -1,5 +1,6 @@
 """`tillstream simulate --days … --truth FILE` and `tillstream compare FILE`: what a person sees."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -17,12 +18,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from app.identity.tokens import Actor, Role, Tokens
+from app.own_key import own_key
 from app.settings import Settings, SettingsError
 from app.status import reading_status
 from app.subscriptions import topics_of
 from app.target import Target
+from loadtests.simulator import commands
 from loadtests.simulator import compare as comparing
 from loadtests.simulator import truth as truths
+from loadtests.simulator.commands import Shopping, Till
 from loadtests.simulator.compare import Comparison, Difference
 from loadtests.simulator.history import Plan
 from loadtests.simulator.send import send_all
@@ -84,6 +89,39 @@ async def send_history(
         for words in counted(before, after, truth):
             console.print(words)
     return well
+
+
+async def shop_by_command(
+    settings: Settings,
+    to: Target,
+    seed: int,
+    share: float,
+    rate: float,
+    limit: int | None,
+    console: Console,
+    *,
+    verify: bool,
+) -> bool:
+    """Plays visits of which a share buys by command; whether all is as it has to be, where that is
+    to be verified. Raises Refused, comparing.Unanswered."""
+    tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
+    actor = Actor(Role.STAFF, "simulator", to.shop)
+    till = Till(to.api, to.shop, lambda: tokens.issue(actor, datetime.now(UTC)))
+    async with commands.client(to.key) as client:
+        shopping = Shopping(client, till, seed, share, settings.timezone)
+        await shopping.open()
+        with _bar(console) as bar:
+            task = bar.add_task("shopping", total=limit)
+            await shopping.play(rate, limit or sys.maxsize, lambda n: bar.advance(task, n))
+    console.print(
+        f"[green]✓[/] {shopping.commands:,} commands answered, "
+        f"{shopping.facts:,} events acknowledged"
+    )
+    if not verify:
+        return True
+    today = datetime.now(UTC).astimezone(settings.timezone).date()
+    truth = commands.truth_of(shopping, till, seed, today, settings.timezone)
+    return await compare(settings, to.api, truth, console)
 
 
 def _write(file: Path, truth: Truth) -> None:

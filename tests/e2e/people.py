@@ -5,6 +5,11 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+from aiokafka import TopicPartition
+
+from streams import codec
+from streams.readback import log_ends, read_back
+from tests.e2e.service import Service
 
 PASSWORD = "a good long password"
 
@@ -48,3 +53,19 @@ async def registered(client: httpx2.AsyncClient, shop: str = "main", **changed: 
     )
     assert answer.status_code == 201, answer.text
     return await log_in(client, new["email"], shop=shop)
+
+
+async def told_of(service: Service, topic: str, subject: str) -> dict[str, bytes]:
+    """What the log says of somebody: the records, by the types of their events."""
+    settings = service.settings
+    names = [
+        TopicPartition(settings.prefix + topic, number) for number in range(settings.partitions)
+    ]
+    ends = await log_ends(settings.servers.kafka, names)
+    records = [
+        record.value
+        async for _, found in read_back(settings.servers.kafka, ends)
+        for record in found
+    ]
+    events = [(codec.decode_envelope(value), value) for value in records]
+    return {event.type: value for event, value in events if event.subject == subject}

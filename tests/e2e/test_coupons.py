@@ -194,3 +194,22 @@ async def test_two_rates_for_the_same_are_refused_and_the_former_stay(service: S
         assert (refused.status_code, refused.json()["code"]) == (422, "overlap")
         found = await client.get("/v1/tax-rates/XD")
         assert found.headers["ETag"] == kept.headers["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/coupons?limit=0", "limit"),
+        ("/v1/coupons?limit=201", "limit"),
+        ("/v1/coupons/%FF", "code"),
+        ("/v1/shipping-rates/**", "country"),
+        ("/v1/carts/x?country=Portugal", "country"),
+    ],
+)
+async def test_what_nobody_would_ask_for_names_the_field(
+    service: Service, path: str, field: str
+) -> None:
+    async with service.client() as client:
+        answer = await client.get(path, headers=bearer(service))
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["field"] == field

@@ -5,30 +5,39 @@ the log once in effect, and states and log agree.
 """
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
+from typing import Any
 
 import asyncpg
 import httpx2
 from aiokafka import TopicPartition
 
-from app.retold import check_states, shop_of
+from app.commands.retold import check_states, shop_of
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, migrate
 from streams.crash_points import OF_COMMANDS
 from streams.dedupe import Window
-from streams.events import ProductListed, StockReceived
+from streams.events import (
+    Data,
+    OrderCompleted,
+    OrderPlaced,
+    ProductListed,
+    StockReceived,
+    StockReserved,
+)
 from streams.readback import log_ends, read_back
 from streams.subscribe import Partition, decode_part
 from streams.topics import create_topics
-from tests.e2e.service import KEY, Service, environment, free_port, run_cli
+from tests.e2e.service import Service, environment, free_port, run_cli
 from tests.e2e.test_commands import bearer, mug
 
 KILLS = int(os.environ.get("TILLSTREAM_KILLS", "4"))
@@ -68,33 +77,65 @@ async def live(
 class Shoppers:
     """Clients that send each command until it is answered."""
 
-    def __init__(self, api: str, headers: dict[str, str], tag: str) -> None:
-        self._api, self._headers, self._tag = api, headers, tag
+    def __init__(self, service: Service, tag: str) -> None:
+        self._service, self._tag = service, tag
         self.answers: dict[int, bytes] = {}
         self.tries: Counter[int] = Counter()
         self.stopped = asyncio.Event()
         self._next = 0
 
+    def client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url=self._service.api, timeout=20)
+
+    async def open(self) -> None:
+        """Lists what all the orders are of."""
+        async with self.client() as client:
+            await self._once(client)
+
     async def shop(self) -> None:
-        async with httpx2.AsyncClient(base_url=self._api, timeout=20) as client:
+        async with self.client() as client:
             while not self.stopped.is_set():
-                number, self._next = self._next, self._next + 1
-                self.answers[number] = await self.answered(client, number)
+                await self._once(client)
+
+    async def _once(self, client: httpx2.AsyncClient) -> None:
+        number, self._next = self._next, self._next + 1
+        self.answers[number] = await self.answered(client, number)
 
     async def answered(self, client: httpx2.AsyncClient, number: int) -> bytes:
         """One command, sent until it is answered."""
-        headers = {**self._headers, "Idempotency-Key": f"{self._tag}-{number}"}
+        path, body = self._wanted(number)
         while True:
             self.tries[number] += 1
+            headers = {**bearer(self._service), "Idempotency-Key": f"{self._tag}-{number}"}
             with suppress(httpx2.HTTPError, OSError):
-                answer = await client.post(
-                    "/v1/products", json=mug(f"{self._tag}-{number}"), headers=headers
-                )
+                answer = await client.post(path, json=body, headers=headers)
                 if answer.status_code == 201:
                     return answer.content
                 assert answer.status_code in (409, 503), answer.text
                 assert answer.headers["Retry-After"]
             await asyncio.sleep(0.05)
+
+    def _wanted(self, number: int) -> tuple[str, dict[str, Any]]:
+        """A product, or an order of the first one: all orders meet in its stock."""
+        if is_product(number):
+            product = mug(f"{self._tag}-{number}")
+            product["variants"][0]["stock"] = 1_000_000
+            return "/v1/products", product
+        lines = [{"variant": f"blue-{self._tag}-0", "quantity": 1}]
+        order = {"lines": lines, "payment_method": "cash_on_delivery", "country": "DE"}
+        return "/v1/orders", order
+
+    def products(self) -> Counter[str]:
+        """Those that were answered, once each."""
+        return Counter({f"mug-{self._tag}-{n}": 1 for n in self.answers if is_product(n)})
+
+    def orders(self) -> Counter[str]:
+        told = (json.loads(body) for n, body in self.answers.items() if not is_product(n))
+        return Counter({order["order_id"]: 1 for order in told})
+
+
+def is_product(number: int) -> bool:
+    return number % 3 == 0
 
 
 def drawn(points: list[str], count: int, random: Random) -> list[str | None]:
@@ -126,14 +167,15 @@ async def test_what_was_answered_is_on_the_log_once_whoever_was_killed(
     of_api = drawn([*OF_COMMANDS], KILLS - KILLS // 2, random)
     of_relay = drawn(["relayed"], KILLS // 2, random)
     address = f"http://127.0.0.1:{port}"
-    headers = {**KEY, **bearer(Service(settings, address, told, None))}  # type: ignore[arg-type]
-    shoppers = Shoppers(address, headers, tag)
+    service = Service(settings, address, told, None)  # type: ignore[arg-type]  # it is born below
+    shoppers = Shoppers(service, tag)
     api_lives, relay_lives = asyncio.Event(), asyncio.Event()
     async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
         living = [
             group.create_task(live(api, of_api, random, api_lives)),
             group.create_task(live(relay, of_relay, random, relay_lives)),
         ]
+        await shoppers.open()
         shopping = [group.create_task(shoppers.shop()) for _ in range(CLIENTS)]
         await api_lives.wait()
         await relay_lives.wait()
@@ -142,8 +184,8 @@ async def test_what_was_answered_is_on_the_log_once_whoever_was_killed(
             await asyncio.sleep(0.05)
         shoppers.stopped.set()
         await asyncio.gather(*shopping)
-        await check(settings, shoppers, tag)
-        async with httpx2.AsyncClient(base_url=address, timeout=20) as client:
+        await check(settings, shoppers)
+        async with shoppers.client() as client:
             for number in random.sample(sorted(shoppers.answers), 20):
                 assert await shoppers.answered(client, number) == shoppers.answers[number]
         for one in living:
@@ -155,30 +197,32 @@ async def test_what_was_answered_is_on_the_log_once_whoever_was_killed(
     assert again
 
 
-async def check(settings: Settings, shoppers: Shoppers, tag: str) -> None:
-    """States and log agree, and the log has each answered command once."""
+async def check(settings: Settings, shoppers: Shoppers) -> None:
+    """States and log agree, and the log has what was answered once, and nothing else."""
     servers = settings.servers
     pool: asyncpg.Pool[asyncpg.Record] = await connect(servers.postgres, settings.schema_name)
     found = await check_states(shop_of(settings), Vault(pool))
     assert [one for one in found if one.found.differing] == []
     await pool.close()
-    listed, received = Counter[str](), Counter[str]()
-    names = [
-        TopicPartition(settings.prefix + "catalog", number) for number in range(settings.partitions)
-    ]
-    ends = await log_ends(servers.kafka, names)
-    windows = {tp: Window(10_000) for tp in ends}
-    async for tp, records in read_back(servers.kafka, ends):
-        part = decode_part(
-            Partition("catalog", tp.partition), records, windows[tp], settings.partitions
-        )
-        assert not part.quarantined
-        for fact in part.facts:
-            match fact.data:
-                case ProductListed():
-                    listed[fact.data.product_id] += 1
-                case StockReceived():
-                    received[fact.data.product_id] += 1
-    wanted = Counter({f"mug-{tag}-{number}": 1 for number in shoppers.answers})
-    assert listed == wanted
-    assert received == wanted
+    told = await told_of(settings)
+    assert told[ProductListed] == told[StockReceived] == shoppers.products()
+    assert told[OrderPlaced] == told[OrderCompleted] == shoppers.orders()
+    assert told[StockReserved].total() == shoppers.orders().total()
+
+
+async def told_of(settings: Settings) -> Mapping[type[Data], Counter[str]]:
+    """How often the log tells each type of event of each subject, as every reader counts it."""
+    found: defaultdict[type[Data], Counter[str]] = defaultdict(Counter)
+    for topic in ("catalog", "orders"):
+        names = [
+            TopicPartition(settings.prefix + topic, number) for number in range(settings.partitions)
+        ]
+        ends = await log_ends(settings.servers.kafka, names)
+        windows = {tp: Window(10_000) for tp in ends}
+        async for tp, records in read_back(settings.servers.kafka, ends):
+            partition = Partition(topic, tp.partition)
+            part = decode_part(partition, records, windows[tp], settings.partitions)
+            assert not part.quarantined
+            for fact in part.facts:
+                found[type(fact.data)][fact.event.subject] += 1
+    return found

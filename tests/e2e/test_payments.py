@@ -11,6 +11,8 @@ import httpx2
 import pytest
 
 from app.api.access import Role
+from app.cli.payments import paid
+from app.cli.terminal import Failed
 from app.payments import WEBHOOK
 from app.payments.opened import opened
 from app.payments.settling import Settler
@@ -281,6 +283,13 @@ async def test_a_refund_may_fail_and_be_tried_again(till: Till, tag: str) -> Non
     (refund_id, refund), *_ = order["payment"]["refunds"].items()
     assert refund["reason"] == "expired_or_canceled_card"
     assert (order["payment"]["status"], order["payment"]["refunded"]) == ("paid", "0.00")
+    async with till.service.client() as client:
+        listed = await client.get(
+            "/v1/orders",
+            params={"refund": "failed", "user": f"u-{tag}"},
+            headers=bearer(till.service),
+        )
+    assert [one["order_id"] for one in listed.json()["orders"]] == [order_id]
     await till.staff(f"/v1/orders/{order_id}/refunds/{refund_id}/retry")
     await till.until(
         order_id,
@@ -390,6 +399,20 @@ async def test_under_one_key_the_first_answer_stands(till: Till, tag: str) -> No
     await till.confirmed(first)
     await till.until(order_id, lambda order: order["status"] == "completed", "paid")
     assert await till.started(tag, order_id, **{"Idempotency-Key": key}) == first
+
+
+async def test_a_demo_is_paid_in_from_the_command_line(till: Till, tag: str) -> None:
+    await till.listed(tag)
+    order_id = await till.ordered(tag)
+
+    settings = till.service.settings
+    with pytest.raises(Failed, match="no payment"):
+        await paid(settings, order_id, "pm_card_visa")
+    await till.started(tag, order_id)
+    with pytest.raises(Failed, match="card_declined"):
+        await paid(settings, order_id, "pm_card_chargeDeclined")
+    assert "1980 eur" in await paid(settings, order_id, "pm_card_visa")
+    await till.until(order_id, lambda order: order["status"] == "completed", "paid")
 
 
 # Webhooks that are none.
@@ -517,6 +540,23 @@ async def test_an_answer_of_stripes_that_is_lost_is_asked_for_again(till: Till, 
     payment = await till.started(tag, order_id)
     of_it = [intent for intent in await intents(till) if intent["metadata"] == payment_of(order_id)]
     assert [intent["id"] for intent in of_it] == [payment["payment_id"]]
+
+
+async def test_an_intent_of_another_account_keeps_nobody_from_paying(till: Till, tag: str) -> None:
+    await till.listed(tag)
+    order_id = await till.ordered(tag)
+    lost = await till.started(tag, order_id)
+    till.bank.stand_in.store.delete(lost["payment_id"])
+    found = await till.started(tag, order_id)
+    assert found["payment_id"] != lost["payment_id"]
+    await till.confirmed(found)
+    await till.until(order_id, lambda order: order["status"] == "completed", "paid")
+    order = await till.until(
+        order_id,
+        lambda order: order["payment"]["intents"][lost["payment_id"]]["reason"] == "canceled",
+        "the other one is let go",
+    )
+    assert order["payment"]["status"] == "paid"
 
 
 async def test_a_refund_whose_key_stripe_forgot_is_not_made_twice(till: Till, tag: str) -> None:

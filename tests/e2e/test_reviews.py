@@ -170,3 +170,33 @@ async def test_what_is_not_offered_is_not_reviewed(service: Service, tag: str) -
         await sent(staff, "POST", "/v1/products", mug(tag))
         await sent(staff, "DELETE", path)
         refused(await buyer.post(f"{path}/reviews", json={"rating": 1}), 404, "product_id")
+
+
+async def test_whether_it_was_bought_is_seen(service: Service, tag: str) -> None:
+    async with (
+        somebody(service) as staff,
+        somebody(service, Role.CUSTOMER, f"u-{tag}") as buyer,
+        somebody(service, Role.CUSTOMER, f"v-{tag}") as other,
+    ):
+        await sent(staff, "POST", "/v1/products", mug(tag))
+        await sent(staff, "POST", "/v1/products", mug(f"2-{tag}"))
+        order = {
+            "lines": [{"variant": f"blue-{tag}", "quantity": 1}],
+            "payment_method": "cash_on_delivery",
+            "shipping_address": {
+                "name": "Ada Lovelace",
+                "lines": ["1 Example Street"],
+                "city": "Berlin",
+                "country": "DE",
+            },
+        }
+        placed = await sent(buyer, "POST", "/v1/orders", order)
+        path = f"/v1/products/mug-{tag}/reviews"
+        bought = await sent(buyer, "POST", path, {"rating": 5})
+        assert bought["verified"] is True
+        assert "verified" not in await sent(other, "POST", path, {"rating": 5})
+        unbought = f"/v1/products/mug-2-{tag}/reviews"
+        assert "verified" not in await sent(buyer, "POST", unbought, {"rating": 5})
+        await sent(buyer, "POST", f"/v1/orders/{placed['order_id']}/cancel", {})
+        edited = await sent(buyer, "PUT", f"{path}/{bought['review_id']}", {"rating": 4})
+        assert "verified" not in edited

@@ -17,7 +17,7 @@ from app.stack.process import running_pid
 from tests.e2e.service import KEY, environment, free_port, run_cli
 from tests.e2e.test_ingest import order
 
-OURS = ("api", "worker", "learner")
+OURS = ("api", "worker", "learner", "stripe")
 
 
 @asynccontextmanager

@@ -11,10 +11,10 @@ import pytest
 
 from app.commands import catalogue
 from app.commands.execute import Answer, Call, Commands
+from app.commands.retold import NotRelayed, check_states, shop_of
 from app.commands.work import Work
 from app.domain import stock
 from app.domain.stock import STOCK
-from app.retold import NotRelayed, check_states, shop_of
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, connect_alone, migrate
@@ -63,8 +63,8 @@ async def done(pool: Pool, handle: Handle) -> None:
     await Commands(pool, Vault(pool)).run(call, datetime.now(UTC), handle)
 
 
-async def list_mugs(pool: Pool, count: int) -> None:
-    for number in range(count):
+async def list_mugs(pool: Pool, count: int, first: int = 0) -> None:
+    for number in range(first, count):
         mug = ProductListed(
             product_id=f"mug-{number}",
             name="Mug",

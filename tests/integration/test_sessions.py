@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from app import credentials
-from app.attempts import Attempts, Limit, TooMany, network_of, who
 from app.commands import accounts
 from app.commands.execute import Answer, Call, Commands
 from app.commands.work import Work
 from app.domain.account import SHOP_ITSELF, By
-from app.sessions import GRACE, LASTS, NoSession, Refreshed, Sessions
+from app.identity import credentials
+from app.identity.attempts import Attempts, Limit, TooMany, network_of, who
+from app.identity.sessions import GRACE, LASTS, NoSession, Refreshed, Sessions
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, migrate

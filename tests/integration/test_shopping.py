@@ -1,6 +1,7 @@
 """Carts and coupons when several come at one time, on a real Postgres."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
-from app.abandonment import Abandonment
+from app.commands.abandonment import Abandonment
 from app.commands.carts import (
     add_line,
     agree_to_prices,
@@ -23,9 +25,11 @@ from app.commands.carts import (
 from app.commands.coupons import issue_coupon
 from app.commands.execute import Answer, Call, Commands
 from app.commands.rates import set_tax_rates
-from app.commands.work import Work
+from app.commands.work import Work, encode
 from app.domain import coupon as coupons
 from app.domain import shopping, stock
+from app.domain.aggregate import Told
+from app.domain.aggregates import AGGREGATES, OF_EVENT
 from app.domain.cart import CART, Cart
 from app.domain.category import CATEGORY
 from app.domain.coupon import COUPON
@@ -42,6 +46,7 @@ from app.vault import Vault
 from projections.postgres import connect, connect_alone, migrate
 from streams import codec
 from streams.events import (
+    VOCABULARY,
     CategoryAdded,
     CouponIssued,
     ProductDelisted,
@@ -58,14 +63,37 @@ GUEST, OTHERS = "guest", "customer-1"
 
 @pytest.fixture
 async def commands(settings: Settings) -> AsyncIterator[Commands]:
-    """A schema of the test's own, with a product of two variants in it."""
+    """A schema of the test's own, with a product of two variants in it. After each test its states
+    are what its events tell."""
     await migrate(settings.servers.postgres, settings.schema_name)
     pool = await connect(settings.servers.postgres, settings.schema_name, size=8)
     found = Commands(pool, Vault(pool))
     await run(found, _stocked)
     async with asyncio.timeout(90):
         yield found
+        await hold_against_events(pool)
         await pool.close()
+
+
+async def hold_against_events(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    """Folds what is on its way to the log, and compares it with the states."""
+    told: dict[tuple[str, str], Any] = {}
+    versions: Counter[tuple[str, str]] = Counter()
+    for row in await pool.fetch("SELECT event FROM outbox ORDER BY id"):
+        event = codec.decode_envelope(row["event"])
+        data = codec.decode_data(event, VOCABULARY[event.type].topic)
+        kind = OF_EVENT[type(data)]
+        key = kind.table, kind.about[type(data)](data)
+        told[key] = kind.evolve(told.get(key), Told(event.time, data, event.person))
+        versions[key] += 1
+    for kind in AGGREGATES:
+        rows = await pool.fetch(f"SELECT id, version, state FROM {kind.table}")
+        folded = {key for key in told if key[0] == kind.table}
+        assert {(kind.table, row["id"]) for row in rows} == folded
+        for row in rows:
+            key = kind.table, row["id"]
+            assert row["version"] == versions[key]
+            assert json.loads(row["state"]) == json.loads(encode(told[key]))
 
 
 async def _stocked(work: Work) -> Answer:

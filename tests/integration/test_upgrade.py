@@ -26,7 +26,7 @@ from streams.codec import Refused
 from streams.events import Event
 from streams.log import Log
 from streams.topic_ids import topic_ids
-from streams.topics import create_topics
+from streams.topics import TOPICS, create_topics
 from tests.e2e.service import end, environment, run_cli
 from tests.integration.test_rebuild import doubled, group_of, rebuilt, source_of
 from tests.integration.test_subscribe import PARTITIONS, read_all, sales
@@ -119,7 +119,8 @@ async def test_upgrading_says_what_it_did_and_the_second_time_that_there_is_noth
 ) -> None:
     said = []
     for _ in range(2):
-        process = run_cli("upgrade", environment=environment(settings), stderr=-1)
+        variables = {**environment(settings), "TILLSTREAM_PARTITIONS": str(PARTITIONS)}
+        process = run_cli("upgrade", environment=variables, stderr=-1)
         try:
             _, told = await asyncio.to_thread(process.communicate, timeout=60)
         finally:
@@ -129,6 +130,8 @@ async def test_upgrading_says_what_it_did_and_the_second_time_that_there_is_noth
         said.append(told.decode())
     assert "0007_verify_results.sql" in said[0]
     assert "the tables are of this version" in said[1]
+    topics = [settings.prefix + topic for topic in TOPICS]
+    assert (await topic_ids(settings.servers.kafka, topics)).keys() == set(topics)
 
 
 async def test_a_read_model_of_other_code_is_named_before_its_workers_stop_at_it(

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -413,4 +413,9 @@ class CartMachine(RuleBasedStateMachine):
 
 
 TestCart = CartMachine.TestCase
-TestCart.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCart.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

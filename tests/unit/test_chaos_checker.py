@@ -10,7 +10,7 @@ import pytest
 from loadtests.chaos.history import Operation, Outcome, _body, body, promises
 from loadtests.chaos.records import Fate, Judge, Judged, Record
 from loadtests.chaos.recount import recount, shared
-from loadtests.chaos.served import Tally
+from loadtests.chaos.served import Tally, compare_names
 from loadtests.chaos.traffic import MUCH, poison, traffic
 from streams import codec
 from streams.dedupe import Window
@@ -135,3 +135,17 @@ def test_a_figure_that_is_missing_too_many_or_other_is_a_difference() -> None:
     tally.compare("here", {"a": {"x": 1}, "b": 2}, {"b": 3, "c": 4})
     assert tally.figures == 3
     assert sorted(one.what for one in tally.differences) == ["a", "b", "c"]
+
+
+def test_a_product_is_to_bear_one_of_its_names() -> None:
+    log, judge = logged(sent(200)), Judge(PARTITIONS, 100_000)
+    judged = judge.judge(raw(log, 0))
+    books = recount(e for _, fate, e in judged if fate is Fate.COUNTS and e)
+    (shop, product), names = next((key, names) for key, names in books.names.items() if all(names))
+    tally = Tally()
+    compare_names(tally, "here", books, {(shop, product): min(names)})
+    assert (tally.figures, tally.differences) == (1, [])
+    for wrong in (None, "", "another", "product-00"):
+        compare_names(tally, "here", books, {(shop, product): wrong})
+    compare_names(tally, "here", books, {(shop, "nobody's"): "another"})
+    assert len(tally.differences) == 5

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given as for_all
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from app.domain import coupon as coupons
@@ -187,6 +188,7 @@ def test_what_is_redeemed_names_the_order() -> None:
     there.when(coupons.release, "o-1").then(released())
 
 
+@settings(deadline=None)
 @for_all(
     st.integers(1, 4),
     st.integers(1, 3),

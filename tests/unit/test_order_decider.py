@@ -214,7 +214,7 @@ def test_a_refunded_line_says_exactly_what_was_given_back() -> None:
         told, back = refund(order(*events), f"r-{number}", Wanted(units={"v": units}))
         assert isinstance(told, OrderRefunded)
         assert isinstance(back, PaymentRefunded)
-        assert sum(one.price * one.quantity for one in told.products) == told.revenue
+        assert sum(one.price * one.quantity for one in told.products) == told.revenue == back.amount
         assert sum(one.quantity for one in told.products) == units
         amounts.append(back.amount)
         events += [told, back]

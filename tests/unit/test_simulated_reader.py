@@ -33,6 +33,7 @@ from tests.simulated import Failure, SimulatedLog, SimulatedStore, VirtualLoop
 SEED = int(os.environ.get("TILLSTREAM_SEED") or secrets.randbelow(1 << 32))
 PARTITIONS = 2
 WINDOW = 12
+MUCH = 20  # events, from which on no more come at once: each step recounts them all
 SETTING = Setting(ShopClock(ZoneInfo("UTC")), AT)
 
 
@@ -133,6 +134,12 @@ class Readers(RuleBasedStateMachine):
         )
         self._append(codec.encode(event), key_of(event))
 
+    @precondition(lambda self: self.count < MUCH)
+    @rule(order=st.integers(1, 3), count=st.integers(8, 16))
+    def much_is_told_of_one_order(self, order: int, count: int) -> None:
+        for _ in range(count):
+            self.something_is_told("OrderRefunded", order, "0.0001")
+
     def _append(self, value: bytes, key: bytes) -> None:
         self.log.append(partition_of(key, PARTITIONS), key, value)
 
@@ -180,12 +187,33 @@ class Readers(RuleBasedStateMachine):
             self._run(worker.reader.release())
         self._run(self._give(*self._of(owners)))
 
-    @rule(taker=st.integers(0, 1))
-    def a_zombie_is_taken_for_dead(self, taker: int) -> None:
-        """One is given everything, and the other does not know that."""
-        self._run(self.workers[taker].assign(range(PARTITIONS)))
-        for worker in (self.workers[1 - taker], self.workers[taker]):
-            worker.fetch(self.log, 3)
+    @rule(
+        taker=st.integers(0, 1),
+        what=st.sampled_from([[0], [1], [0, 1]]),
+        most=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    )
+    def a_zombie_is_taken_for_dead(
+        self, taker: int, what: Sequence[int], most: tuple[int, int]
+    ) -> None:
+        """One is given what another reads, who does not know that, and is in the midst of it: of
+        its batch the store has none, some or all."""
+        self._run(self.workers[taker].assign(what))
+        for worker, records in zip(
+            (self.workers[1 - taker], self.workers[taker]), most, strict=True
+        ):
+            worker.fetch(self.log, records)
+
+    @rule(number=st.integers(0, 1), most=st.integers(1, 6), moved=st.booleans())
+    def partitions_come_again_while_chunks_of_before_wait(
+        self, number: int, most: int, moved: bool
+    ) -> None:
+        """The reader begins where the store is, and gets what was fetched from further on."""
+        worker = self.workers[number]
+        for _ in range(4):
+            worker.fetch(self.log, most)
+        if moved:
+            self._run(asyncio.sleep(0))  # some of them on their way already
+        self._run(worker.assign(list(worker.at)))
 
     def _of(self, owners: Sequence[int]) -> list[list[int]]:
         return [[n for n, owner in enumerate(owners) if owner == worker] for worker in range(2)]
@@ -209,7 +237,7 @@ class Readers(RuleBasedStateMachine):
                 self._run(worker.reader.release())
             self._run(self._give([0, 1], []))
             for _ in range(40):
-                self.workers[0].fetch(self.log, 1_000)
+                self.workers[0].fetch(self.log, 100)  # more would go to a thread
                 self._run(asyncio.sleep(0.5))
             for number, records in enumerate(self.log.records):
                 assert self.store.rows[Partition("orders", number)].next_offset == len(records)

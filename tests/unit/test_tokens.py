@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.tokens import Actor, NoToken, Role, Tokens
+from app.identity.tokens import Actor, NoToken, Role, Tokens
 from tests.forged import KEY, NOW, OLD_KEY, SHOP, forgeries, genuine
 
 FORGED = forgeries()

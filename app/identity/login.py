@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import asyncpg
 
-from app import credentials
-from app.attempts import Attempts, Limit, who
-from app.passwords import Passwords
-from app.sessions import NoSession, Refreshed, Sessions
+from app.identity import credentials
+from app.identity.attempts import Attempts, Limit, who
+from app.identity.passwords import Passwords
+from app.identity.sessions import NoSession, Refreshed, Sessions
 
 
 class Wrong(Exception):

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from app import credentials
 from app.commands import accounts
 from app.commands.execute import Answer, Call, Commands
 from app.commands.work import Work
 from app.domain.account import SHOP_ITSELF
-from app.passwords import Passwords
+from app.identity import credentials
+from app.identity.passwords import Passwords
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, migrate

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
+from app.commands.retold import RETOLD, TOPICS, Refold, Shop, read
 from app.domain.aggregates import AGGREGATES
-from app.retold import RETOLD, TOPICS, Refold, Shop, read
 from app.vault import Vault
 from projections.postgres import connect_alone
 from streams import codec

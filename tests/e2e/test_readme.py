@@ -1,0 +1,83 @@
+"""What the READMEs say to type, typed."""
+
+import asyncio
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from tests.e2e.service import Service
+from tests.e2e.test_commands import bearer
+
+ROOT = Path(__file__).parents[2]
+README, SELLING = ROOT / "README.md", ROOT / "app" / "commands" / "README.md"
+ONE_A_LINE = 'curl() { command curl -sS --fail-with-body "$@"; echo; }\n'
+
+
+def script_of(file: Path, section: str) -> str:
+    """The one script of a section."""
+    text = file.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    (script,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return str(script)
+
+
+async def typed(
+    service: Service, script: str, folder: Path | None = None, **environment: str
+) -> str:
+    """What a shell says to a script, every command of which has to succeed."""
+    shell = await asyncio.create_subprocess_exec(
+        *("bash", "-eu", "-o", "pipefail", "-c"),
+        script.replace("localhost:8700", service.api),
+        cwd=folder,
+        env={**service.environment, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(120):
+        said, complaints = await shell.communicate()
+    assert shell.returncode == 0, said.decode() + complaints.decode()
+    assert '"status":4' not in said.decode(), said.decode()
+    return said.decode()
+
+
+def last_of(said: str, field: str) -> Mapping[str, Any]:
+    """The last answer that begins with this field."""
+    found: Mapping[str, Any]
+    found, _ = json.JSONDecoder().raw_decode(said, said.rindex(f'{{"{field}"'))
+    return found
+
+
+async def test_something_is_sold(service: Service) -> None:
+    script = script_of(README, "Selling").replace("mug", "beaker").replace("ada@", "lovelace@")
+    said = await typed(service, script.replace("basket-17", "basket-18"))
+    order = last_of(said, "order_id")
+    assert (order["status"], order["total"]) == ("completed", "19.80")
+
+
+async def test_an_order_goes_from_its_placing_to_a_refund(service: Service) -> None:
+    last = last_of(await typed(service, script_of(SELLING, "Orders")), "order_id")
+    assert (last["status"], last["given_back"], last["left"]) == ("delivered", "9.90", "9.90")
+
+
+async def test_accounts_are_made(service: Service) -> None:
+    last = last_of(await typed(service, script_of(SELLING, "Who may")), "user_id")
+    assert (last["role"], last["phone"], last["name"]) == ("staff", "+1 555 0100", "Grace Hopper")
+
+
+async def test_a_catalogue_is_kept(service: Service, tmp_path: Path) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (800, 600), "teal").save(picture, "JPEG")
+    script = script_of(SELLING, "The catalogue").replace("mug", "jug")
+    (tmp_path / "jug.jpg").write_bytes(picture.getvalue())
+    staff = f"Authorization: {bearer(service)['Authorization']}"
+    said = await typed(service, ONE_A_LINE + script, tmp_path, STAFF=staff)
+    answers = [json.loads(line) for line in said.splitlines()]
+    assert len(answers) == script.count("curl ") == 9
+    assert [one["product_id"] for one in answers[2]["products"]] == ["jug"]
+    assert answers[3]["brand"] == "Potter"
+    assert [one["id"] for one in answers[4]["variants"]] == ["jug-blue", "jug-red"]
+    assert (answers[6]["on_hand"], answers[6]["low"]) == (48, False)
