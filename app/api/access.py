@@ -63,12 +63,13 @@ class Allow:
             raise unauthorized("token", "log in, and send `Authorization: Bearer TOKEN`")
         actor = await _identified(connection, told, shop, roles)
         named = "shop" in connection.query_params or not self._keys_shop
-        if named and actor.shop != shop:
-            raise Problem(403, "shop", f"this key belongs to {actor.shop!r} alone")
-        if actor.role in roles:
+        elsewhere = named and actor.shop != shop
+        if actor.role in roles and not elsewhere:
             return actor
         if Role.ANYONE in roles:
             return Actor(Role.ANYONE, "", shop)
+        if elsewhere:
+            raise Problem(403, "shop", f"this key belongs to {actor.shop!r} alone")
         raise Problem(403, "role", f"this is for {', '.join(sorted(roles))} alone")
 
 
