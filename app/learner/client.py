@@ -96,6 +96,8 @@ class LearnerClient:
         answer = await self._client.get(address + path, params=dict(params), timeout=timeout)
         if answer.headers.get(NAME) != self._name:
             raise Away(f"somebody else answers at {address}")
+        if answer.is_server_error and not answer.headers.get("content-type", "").endswith("json"):
+            raise Away("it went away in the midst of it")  # the last word of its server, not of ours
         return answer
 
 
