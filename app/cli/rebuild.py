@@ -49,6 +49,7 @@ def rebuild(
     import asyncpg
     from aiokafka.errors import KafkaError
 
+    from projections.postgres import MigrationChanged
     from projections.read_model import FoldFailed
     from projections.rebuild import RebuildRunning
     from projections.store import ReadModelChanged
@@ -65,7 +66,10 @@ def rebuild(
         try:
             with _bar("folding") as tell:
                 done = asyncio.run(_rebuild(settings, group, processes, tell))
-        except (RebuildRunning, LogChanged, FoldFailed, ReadBackFailed, ReadModelChanged) as error:
+        except (
+            *(RebuildRunning, LogChanged, FoldFailed, ReadBackFailed, ReadModelChanged),
+            MigrationChanged,
+        ) as error:
             raise Failed(str(error)) from error
         except (
             *(OSError, KafkaError, Transient),
@@ -104,6 +108,7 @@ def verify(
     from redis.exceptions import RedisError
 
     from app.commands.retold import NotRelayed
+    from projections.postgres import MigrationChanged
     from projections.read_model import FoldFailed
     from projections.store import ReadModelChanged
     from streams.interpreter import tune
@@ -127,7 +132,7 @@ def verify(
                 checked = asyncio.run(check(tell))
         except (
             *(ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed),
-            NotRelayed,
+            *(NotRelayed, MigrationChanged),
         ) as error:
             raise Failed(str(error)) from error
         except (

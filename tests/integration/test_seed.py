@@ -1,6 +1,7 @@
 """A seeded shop: the same from the same seed, whole however often it was interrupted, and true."""
 
 import asyncio
+import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from app.seed.plan import Plan, Sizes
 from app.settings import Settings
 from projections.postgres import connect, migrate
 from streams.topics import create_topics
+from tests.e2e.service import environment, run_cli
 from tests.integration.test_retold import PARTITIONS, checked, relaying
 
 Pool = asyncpg.Pool
@@ -113,3 +115,16 @@ async def test_it_goes_on_where_it_was_interrupted_and_does_nothing_twice(
         again = await seed(settings)
         assert await states(pool) == whole
         assert again.commands == 0
+
+
+async def test_the_command_says_what_it_has_made(settings: Settings, pool: Pool) -> None:
+    sizes = ("--users", "3", "--products", "4", "--orders", "5", "--days", "20")
+    seeding = run_cli(
+        *("seed", *sizes, "--seed", "cli"),
+        environment=environment(settings),
+        stderr=subprocess.PIPE,
+    )
+    _, said = await asyncio.to_thread(seeding.communicate)
+    assert seeding.returncode == 0, said.decode()
+    assert "0 orders refused" in said.decode()
+    assert (await counts(pool))["shop_orders"] == 5
