@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api import access
 from app.api.access import Actor, Role, Tokens
 from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.coupons import EnteredCode
 from app.api.problems import Problem
 from app.api.reading import reading, versioned
 from app.commands import carts
@@ -52,7 +53,7 @@ class ChangedLine(BaseModel):
 class EnteredCoupon(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"code": "WELCOME10"}})
 
-    code: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
+    code: EnteredCode
 
 
 def shopper_of(actor: Actor) -> Shopper:

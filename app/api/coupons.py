@@ -20,6 +20,8 @@ router = APIRouter(tags=["coupons"])
 
 Staff = Annotated[Actor, Depends(access.STAFF)]
 Code = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+EnteredCode = Annotated[str, Field(max_length=64, pattern=r"^\s*[A-Za-z0-9_-]+\s*$")]
+"""As a shopper types one. What can be no code is not noted: it may be anything, also a name."""
 Moment = Annotated[
     AwareDatetime,
     Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC)),

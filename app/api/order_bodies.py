@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.amounts import Amount
+from app.api.coupons import EnteredCode
 from app.api.problems import Problem
 from app.commands import placing
 from streams.events import Address
@@ -69,7 +70,7 @@ class NewOrder(BaseModel):
     shipping_method: Name | None = None
     shipping_address: ShippingAddress | None = None
     email: Annotated[str, Field(max_length=254, pattern=r"^[^\x00\s@]+@[^\x00\s@]+$")] | None = None
-    coupon: Annotated[str, Field(min_length=1, max_length=64, pattern=_NO_NUL)] | None = None
+    coupon: EnteredCode | None = None
     user_id: Id | None = Field(None, description="for staff: whose order it is")
 
     def told(self, order_id: str) -> placing.NewOrder:

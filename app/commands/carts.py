@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from app.commands.execute import Answer, Call, check_version
-from app.commands.work import Work
+from app.commands.work import Raced, Work
 from app.domain import coupon as coupons
 from app.domain import shopping
 from app.domain.cart import CART, Cart
@@ -19,7 +19,8 @@ from streams.events import Data
 async def open_cart(work: Work, customer: str | None) -> Answer:
     """A new cart; a customer has one alone, and gets the one that is there."""
     there = await cart_of(work, customer) if customer is not None else None
-    if there is not None and (cart := await work.find(CART, there)):
+    if there is not None:
+        cart = _still_open(await work.find(CART, there))
         return Answer(as_shown(cart), 200, work.version(CART, there), f"/v1/carts/{there}")
     cart_id = work.new_secret()
     await work.find(CART, cart_id)
@@ -110,7 +111,9 @@ async def merge_carts(work: Work, guests_cart: str, customer: str) -> str | None
     guests = carts.get(guests_cart)
     if guests is None or guests.customer is not None or not guests.lines or guests.is_closed:
         return own_cart
-    if own_cart is None:
+    if own_cart is not None:
+        _still_open(carts.get(own_cart))
+    else:
         work.tell(*shopping.open_cart(new_cart), person=customer)
     own = work.state(CART, own_cart or new_cart)
     work.tell(*shopping.merge(guests, own), person=customer)
@@ -132,6 +135,14 @@ async def cart_of(work: Work, customer: str) -> str | None:
         customer,
     )
     return there
+
+
+def _still_open(cart: Cart | None) -> Cart:
+    """A customer's cart, which was open when it was looked for. Raises Raced where it was ordered
+    before it was locked: then there is another one, or none."""
+    if cart is None or cart.is_closed:
+        raise Raced
+    return cart
 
 
 async def _owned(work: Work, call: Call, cart_id: str, shopper: Shopper) -> Cart:

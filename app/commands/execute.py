@@ -24,7 +24,7 @@ from app.vault import Vault
 from streams.crash_points import reached
 from streams.exclusive import Connect, alone
 from streams.exclusive import Connection as AloneConnection
-from streams.outbox import Waker
+from streams.outbox import TooLarge, Waker
 
 logger = structlog.get_logger()
 
@@ -129,6 +129,8 @@ class Commands:
                 break
             except _AGAIN:
                 continue
+            except (TooLarge, asyncpg.ProgramLimitExceededError) as error:
+                raise Invalid("too_large", "it would be more than can be kept of one") from error
             self._waker.wake()
             return done
         raise Conflict("busy", "others change the same at this moment")

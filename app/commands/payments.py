@@ -126,6 +126,8 @@ def _refunded_elsewhere(order: Order, refund: Refund) -> Sequence[Data]:
         amount=refund.amount,
         currency=refund.currency,
     )
+    if refund.intent_id != order.payment.intent_id:
+        return [made]  # of money that came in beside it: the order itself is paid as before
     try:
         decided = refunding.refund(order, refund.id, Wanted(amount=refund.amount))
     except Refusal:

@@ -160,6 +160,8 @@ class Work:
         name = type(data).__name__
         kind = VOCABULARY[name]
         event_id, sealed = self.new_id(), None
+        # What readers would refuse would be in the state, and in nothing that is made of the log.
+        codec.decode_fields(name, codec.raw(data))
         personal = {
             field: told for field in PERSONAL.get(name, ()) if (told := getattr(data, field))
         }

@@ -192,7 +192,7 @@ def _parts(order: Order, wanted: Wanted) -> _Parts:
         if line.variant in units
     ]
     if wanted.shipping or wanted.all:
-        if not shares and not order.left_shipping:
+        if not (shares or order.left_shipping or order.left_shipping_tax):
             raise Conflict("refunded", "no shipping is left to give back", "shipping")
         return _Parts(shares, order.left_shipping, order.left_shipping_tax)
     return _Parts(shares)

@@ -60,6 +60,17 @@ async def change(
     )
 
 
+async def renew(
+    connection: Connection, shop: str, user_id: str, known: str, hashed: str, now: datetime
+) -> None:
+    """Another hash of the same password, if that is still the password."""
+    await connection.execute(
+        "UPDATE credentials SET hash = $4, changed_at = $5 "
+        "WHERE shop = $1 AND user_id = $2 AND hash = $3",
+        *(shop, user_id, known, hashed, now),
+    )
+
+
 async def remove(connection: Connection, shop: str, user_id: str) -> None:
     await connection.execute(
         "DELETE FROM credentials WHERE shop = $1 AND user_id = $2", shop, user_id

@@ -98,5 +98,6 @@ class LogIns:
     ) -> str:
         """The same password, hashed as it is done today."""
         hashed = await self.passwords.hash(password)
-        await credentials.change(self._pool, shop, known.user_id, hashed, now)
+        # If it was changed meanwhile, the changed one stays, and no session begins with this one.
+        await credentials.renew(self._pool, shop, known.user_id, known.hash, hashed, now)
         return hashed

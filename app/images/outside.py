@@ -111,6 +111,8 @@ class Outside:
                     return await _follow(pool, url, most_bytes)
         except NotPublic:
             raise _invalid("its host is not public") from None
+        except UnicodeError:
+            raise _invalid("its host is no name") from None
         except TimeoutError:
             raise _invalid(f"it did not come within {seconds:g} s") from None
         except (OSError, httpcore2.NetworkError, httpcore2.ProtocolError) as error:

@@ -15,6 +15,7 @@ from app.domain.refusal import Invalid
 WIDTHS = (320, 640, 1280)
 MOST_BYTES = 10 * 1024 * 1024
 MOST_PIXELS = 24_000_000
+MOST_SIDE = 16_383  # WebP's own bound
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 QUALITY = 82
 
@@ -66,12 +67,16 @@ def _opened(content: bytes) -> Image.Image:
             image = Image.open(io.BytesIO(content), formats=FORMATS)
             if image.width * image.height > MOST_PIXELS:
                 raise Image.DecompressionBombError("too many pixels")
+            if max(image.size) > MOST_SIDE:
+                raise Invalid("too_large", f"at most {MOST_SIDE:,} pixels on a side", "file")
             image.load()
             upright = ImageOps.exif_transpose(image)
             return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     except Image.DecompressionBombError:
         reason = f"at most {MOST_PIXELS // 1_000_000} megapixels"
         raise Invalid("too_large", reason, "file") from None
+    except Invalid:
+        raise
     except Exception:  # whatever a decoder stumbles over, it is the file's fault
         reason = f"no image, or a broken one; {', '.join(FORMATS)} are read"
         raise Invalid("no_image", reason, "file") from None

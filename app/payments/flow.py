@@ -15,7 +15,7 @@ from app.commands.payments import Outcome
 from app.commands.work import Work
 from app.domain.order import Order
 from app.payments.provider import Provider
-from app.payments.told import Charge, Intent, Told
+from app.payments.told import Charge, Intent, Refund, Told
 
 _CHANGING = frozenset(
     (
@@ -49,7 +49,13 @@ class Flow(NamedTuple):
         """What a webhook tells; false where it changes nothing here. Raises Refusal where it does
         not go with the order, Refused, Away."""
         about = told.about
-        if told.type not in _CHANGING or about is None or not about.order_id:
+        if told.type not in _CHANGING or about is None:
+            return False
+        of: Intent | Refund | Charge = about
+        if isinstance(about, Refund) and about.intent_id and not about.order_id:
+            # It was made by hand, in Stripe's dashboard: its payment says of which order.
+            of = await self.provider.intent(about.intent_id)
+        if not of.order_id:
             return False
         outcomes: Sequence[Outcome]
         if isinstance(about, Charge):
@@ -57,7 +63,7 @@ class Flow(NamedTuple):
             outcomes = await self.provider.refunds(about.intent_id)
         else:
             outcomes = [about]
-        return await self.settle(about.shop, about.order_id, outcomes, now, told)
+        return await self.settle(of.shop, of.order_id, outcomes, now, told)
 
     async def settle(
         self,

@@ -17,16 +17,15 @@ from app.commands.categories import NewCategory, create_category
 from app.commands.execute import Answer, Call, Commands
 from app.commands.ordering import Party
 from app.commands.work import Work, decode
-from app.domain.account import ACCOUNT, SHOP_ITSELF, By
+from app.domain.account import ACCOUNT, SHOP_ITSELF, Account, By
 from app.domain.aggregate import Aggregate
 from app.domain.category import CATEGORY
 from app.domain.coupon import COUPON
 from app.domain.order import COMPLETED, DELIVERED, ORDER, PLACED, SHIPPED, Order
-from app.domain.product import PRODUCT
 from app.domain.refunding import Wanted
 from app.domain.refusal import Conflict, Refusal
 from app.domain.shipping import SHIPPING_RATES
-from app.domain.stock import Stock, receive, set_threshold
+from app.domain.stock import STOCK, Stock, receive, set_threshold
 from app.domain.tax import TAX_RATES
 from app.seed.plan import Plan, PlannedOrder, PlannedProduct, PlannedUser, Step
 from app.seed.words import CATEGORIES, RANGES
@@ -37,6 +36,8 @@ from streams.events import Data
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
+Making = Callable[[], Awaitable[None]]
+"""What makes one of them."""
 Tell = Callable[[str, int, int], None]
 """What is being made, how much of it is there, and how much there is to be."""
 
@@ -99,7 +100,7 @@ class Seeding:
         what: str,
         count: int,
         planned: Callable[[int], T],
-        make: Callable[[Sequence[T]], Awaitable[Iterable[Awaitable[None]]]],
+        make: Callable[[Sequence[T]], Awaitable[Iterable[Making]]],
     ) -> None:
         """Makes what is planned, some at a time."""
         for first in range(0, count, _LOOKED_AT):
@@ -107,16 +108,21 @@ class Seeding:
             await _some_at_once(await make([planned(number) for number in numbers]))
             self._tell(what, numbers.stop, count)
 
-    async def _products(self, planned: Sequence[PlannedProduct]) -> Iterable[Awaitable[None]]:
-        there = await self._there(PRODUCT, [one.listed.product_id for one in planned])
-        return [self._product(one) for one in planned if one.listed.product_id not in there]
+    async def _products(self, planned: Sequence[PlannedProduct]) -> Iterable[Making]:
+        there = await self._states(STOCK, [one.listed.variants[0].id for one in planned])
+        return [
+            partial(self._product, one, there.get(one.listed.variants[0].id)) for one in planned
+        ]
 
-    async def _product(self, planned: PlannedProduct) -> None:
+    async def _product(self, planned: PlannedProduct, stock: Stock | None) -> None:
+        """Lists a product, and does with its stock what is still to be done."""
         listed, opening = planned.listed, planned.opening
-        create = partial(catalogue.create_product, listed=listed, opening=opening)
-        await self._do(planned.at, create)
-        variant = listed.variants[0].id
-        await self._stock(variant, planned.at, partial(set_threshold, threshold=planned.threshold))
+        if stock is None:
+            create = partial(catalogue.create_product, listed=listed, opening=opening)
+            await self._do(planned.at, create)
+        if stock is None or stock.threshold is None:
+            threshold = partial(set_threshold, threshold=planned.threshold)
+            await self._stock(listed.variants[0].id, planned.at, threshold)
 
     async def _stock(
         self, variant: str, at: datetime, decide: Callable[[Stock], list[Data]]
@@ -125,11 +131,12 @@ class Seeding:
         change = partial(stock.change_stock, call=call, variant=variant, decide=decide)
         await self._do(at, change)
 
-    async def _users(self, planned: Sequence[PlannedUser]) -> Iterable[Awaitable[None]]:
-        there = await self._there(ACCOUNT, [one.registered.user_id for one in planned])
-        return [self._user(one) for one in planned if one.registered.user_id not in there]
+    async def _users(self, planned: Sequence[PlannedUser]) -> Iterable[Making]:
+        there = await self._states(ACCOUNT, [one.registered.user_id for one in planned])
+        return [partial(self._user, one, there.get(one.registered.user_id)) for one in planned]
 
-    async def _user(self, planned: PlannedUser) -> None:
+    async def _user(self, planned: PlannedUser, account: Account | None) -> None:
+        """Registers somebody, and tells where they live unless that is known."""
         registered = planned.registered
 
         async def register(work: Work) -> Answer:
@@ -142,14 +149,16 @@ class Seeding:
                 work, call, user_id, planned.address, by, default=True
             )
 
-        await self._do(planned.at, register)
-        await self._do(planned.at, settle)
+        if account is None:
+            await self._do(planned.at, register)
+        if account is None or not (account.addresses or account.closed_at):
+            await self._do(planned.at, settle)
 
     # Orders.
 
-    async def _orders(self, planned: Sequence[PlannedOrder]) -> Iterable[Awaitable[None]]:
+    async def _orders(self, planned: Sequence[PlannedOrder]) -> Iterable[Making]:
         there = await self._states(ORDER, [one.new.order_id for one in planned])
-        return [self._order(one, there.get(one.new.order_id)) for one in planned]
+        return [partial(self._order, one, there.get(one.new.order_id)) for one in planned]
 
     async def _order(self, planned: PlannedOrder, order: Order | None) -> None:
         """Places an order, and does with it what is still to be done."""
@@ -262,13 +271,13 @@ def _is_due(what: str, order: Order) -> bool:
     return order.status in _FROM[what] and not (what == "refund" and order.given_back)
 
 
-async def _some_at_once(work: Iterable[Awaitable[None]]) -> None:
+async def _some_at_once(work: Iterable[Making]) -> None:
     """Does all of it, in its order, so many at a time; the first failure ends it."""
     left = iter(work)
 
     async def do() -> None:
         for one in left:
-            await one
+            await one()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):

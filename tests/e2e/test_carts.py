@@ -261,6 +261,16 @@ async def test_a_coupon_that_is_not_taken_says_why_and_is_noted(shop: Shop) -> N
     assert seen.headers["ETag"] == f'"{2 + len(refused) + 1}"'  # each is an event of its own
 
 
+@pytest.mark.parametrize("code", [" ", "ada@example.com", "\u0390" * 64])
+async def test_what_can_be_no_code_is_refused_and_not_noted(shop: Shop, code: str) -> None:
+    cart = await shop.guests_cart()
+    await cart.add(shop.mug)
+    seen = (await cart.sent("GET")).headers["ETag"]
+    refused = await cart.sent("POST", "/coupon", {"code": code}, expect=422)
+    assert refused.json()["errors"][0]["field"] == "code"
+    assert (await cart.sent("GET")).headers["ETag"] == seen
+
+
 async def test_a_cart_tries_so_many_coupons_and_no_more(shop: Shop) -> None:
     cart = await shop.guests_cart()
     await cart.add(shop.mug)

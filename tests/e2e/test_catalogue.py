@@ -281,6 +281,23 @@ async def test_only_staff_may_change_the_catalogue(
         assert (await sent(staff, "GET", path))["etag"] == '"1"'
 
 
+async def test_a_product_that_grows_beyond_an_event_is_refused(service: Service, tag: str) -> None:
+    """Each request is of a size that may be; what they come to together is not."""
+    async with somebody(service) as staff:
+        options = {f"{n}-{'k' * 500}": "v" * 500 for n in range(20)}
+        variants = [
+            {"id": f"{n}-{tag}", "price": "1", "options": options if n < 48 else {}}
+            for n in range(50)
+        ]
+        await sent(staff, "POST", "/v1/products", mug(tag, variants=variants))
+        path = f"/v1/products/mug-{tag}"
+        told = {"price": "1", "options": options}
+        await sent(staff, "PUT", f"{path}/variants/48-{tag}", told)
+        answer = await staff.put(f"{path}/variants/49-{tag}", json=told)
+        assert refused(answer, 422)["code"] == "too_large"
+        assert (await sent(staff, "GET", path))["etag"] == '"2"'
+
+
 async def test_ids_of_any_script_have_a_place(service: Service, tag: str) -> None:
     async with somebody(service) as staff:
         answer = await staff.post("/v1/products", json=mug(tag, product_id=f"茶碗 {tag}?#%"))

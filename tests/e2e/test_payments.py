@@ -324,6 +324,29 @@ async def test_what_is_refunded_in_stripes_dashboard_is_refunded_here(till: Till
     assert await till.refunds(order) == [(480, "succeeded")]
 
 
+async def test_what_becomes_of_a_refund_in_stripes_dashboard_is_told_here(
+    till: Till, tag: str
+) -> None:
+    """Its later news name the refund alone, which knows no order."""
+    await till.listed(tag)
+    for card, status, refunded in (
+        ("pm_card_pendingRefund", "made", "4.80"),
+        ("pm_card_refundFail", "failed", "0.00"),
+    ):
+        order_id = await till.paid(tag, card)
+        intent_id = (await till.order(order_id))["payment"]["intent_id"]
+        made = await till.stripe.v1.refunds.create_async(
+            {"payment_intent": intent_id, "amount": 480}
+        )
+        order = await till.until(order_id, partial(_refund_is, made.id, status), status)
+        assert order["payment"]["refunded"] == refunded
+
+
+def _refund_is(refund_id: str, status: str, order: Any) -> bool:
+    refund = order["payment"]["refunds"].get(refund_id)
+    return refund is not None and refund["status"] == status
+
+
 async def test_a_lost_webhook_is_asked_for(till: Till, tag: str) -> None:
     await till.listed(tag)
     order_id = await till.ordered(tag)

@@ -231,6 +231,12 @@ def test_only_addresses_of_the_web_are_taken(url: str) -> None:
         target(url)
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
+async def test_a_host_that_can_be_no_name_is_refused(host: str) -> None:
+    with pytest.raises(Invalid, match="no name"):
+        await Outside().fetch(f"http://{host}/a.png", MOST)
+
+
 def test_a_path_cannot_say_more_than_a_path() -> None:
     found = target("http://shop.example/a b\u00e9?c=d e\x0b#f")
     assert found.target == b"/a%20b%C3%A9?c=d%20e%0B"

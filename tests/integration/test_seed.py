@@ -5,10 +5,13 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 
+from app.commands import accounts
+from app.seed import carry_out
 from app.seed.carry_out import Made, seeding
 from app.seed.plan import Plan, Sizes
 from app.settings import Settings
@@ -115,6 +118,27 @@ async def test_it_goes_on_where_it_was_interrupted_and_does_nothing_twice(
         again = await seed(settings)
         assert await states(pool) == whole
         assert again.commands == 0
+
+
+async def test_a_user_and_a_product_that_were_interrupted_are_ended(
+    settings: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise Interrupted
+
+    async with asyncio.timeout(300):
+        for where, what in ((carry_out, "set_threshold"), (accounts, "add_address")):
+            with monkeypatch.context() as patched:
+                patched.setattr(where, what, interrupted)
+                with pytest.raises(ExceptionGroup):
+                    await seed(settings)
+        await seed(settings)
+        rows = await pool.fetch("SELECT state -> 'addresses' AS addresses FROM accounts")
+        assert len(rows) == 8
+        assert all(row["addresses"] for row in rows)
+        low = await pool.fetch("SELECT DISTINCT product_id FROM stock WHERE state ? 'threshold'")
+        assert len(low) == 12
+        assert (await seed(settings)).commands == 0
 
 
 async def test_the_command_says_what_it_has_made(settings: Settings, pool: Pool) -> None:

@@ -124,6 +124,16 @@ async def test_no_session_begins_with_a_password_that_was_changed_meanwhile(
         await begun(pools[0], ada)
 
 
+async def test_a_hash_is_renewed_only_where_its_password_still_is_the_password(
+    pools: list[Pool], ada: str
+) -> None:
+    await credentials.renew(pools[0], "main", ada, HASH, "of today", NOW)
+    await credentials.renew(pools[1], "main", ada, HASH, "too late", NOW)
+    found = await credentials.of_user(pools[0], "main", ada)
+    assert found is not None
+    assert found.hash == "of today"
+
+
 async def test_a_change_of_role_ends_even_sessions_that_begin_beside_it(
     pools: list[Pool], ada: str
 ) -> None:

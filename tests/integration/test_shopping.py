@@ -203,6 +203,57 @@ async def test_logging_in_often_at_one_time_merges_once(commands: Commands) -> N
     assert (await told(commands)).count("CartMerged") == 1
 
 
+@asynccontextmanager
+async def while_ordered(commands: Commands, cart_id: str) -> AsyncIterator[None]:
+    """An order is being made of a cart, until somebody waits for it who looked for it before."""
+    locked = asyncio.Event()
+
+    async def order(work: Work) -> Answer:
+        cart = await work.get(CART, cart_id)
+        work.tell(*shopping.check_out(cart, "o-1"), person=cart.customer)
+        locked.set()
+        while not await commands.pool.fetchval(_WAITING):
+            await asyncio.sleep(0.02)
+        return Answer({})
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run(commands, order))
+        await locked.wait()
+        yield
+
+
+_WAITING = """
+    SELECT EXISTS (
+        SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'
+            AND query LIKE 'SELECT id, version, state FROM carts %'
+    )
+"""
+
+
+async def test_nothing_is_merged_into_a_cart_that_is_ordered_at_this_moment(
+    commands: Commands,
+) -> None:
+    guests, own = await opened(commands), await opened(commands, OTHERS)
+    await added(commands, own, "red")
+    await added(commands, guests, "blue", 2)
+    async with while_ordered(commands, own):
+        await merged(commands, guests)
+    assert quantities(await state(commands, own)) == {"red": 1}
+    new = await _cart_of(commands, OTHERS)
+    assert new is not None
+    assert quantities(await state(commands, new)) == {"blue": 2}
+
+
+async def test_who_opens_a_cart_gets_none_that_is_ordered_at_this_moment(
+    commands: Commands,
+) -> None:
+    own = await opened(commands, OTHERS)
+    await added(commands, own, "red")
+    async with while_ordered(commands, own):
+        assert await opened(commands, OTHERS) != own
+
+
 async def test_merging_never_keeps_anyone_from_logging_in(commands: Commands) -> None:
     await merged(commands, "nowhere")
     await merged(commands, await opened(commands))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from app.domain.refusal import Invalid
-from app.images.render import MOST_BYTES, MOST_PIXELS, file_names, render
+from app.images.render import MOST_BYTES, MOST_PIXELS, MOST_SIDE, file_names, render
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (900, 600), **saved: object) -> bytes:
@@ -87,6 +87,14 @@ def test_a_bomb_is_not_decoded(width: int, height: int) -> None:
     with pytest.raises(Invalid) as refusal:
         render(png_of(width, height))
     assert refusal.value.field == "file"
+
+
+@pytest.mark.parametrize("size", [(1, 16_384), (16_384, 1)])
+def test_a_side_longer_than_webp_has_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(Invalid) as refusal:
+        render(picture(size=size))
+    assert (refusal.value.code, refusal.value.field) == ("too_large", "file")
+    assert opened([*render(picture(size=(1, MOST_SIDE))).files.values()][-1]).size == (1, MOST_SIDE)
 
 
 @pytest.mark.parametrize(

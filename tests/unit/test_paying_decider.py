@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.commands.payments import outcome
 from app.domain.aggregate import Told
 from app.domain.order import CANCELLED, COMPLETED, ORDER, Order
 from app.domain.ordering import complete, completed
@@ -18,8 +19,10 @@ from app.domain.paying import (
 from app.domain.payment import CASH_ON_DELIVERY, OTHER
 from app.domain.refunding import Wanted, cancel, refund, retry_refund
 from app.domain.refusal import Conflict, Refusal, Unknown
+from app.payments.told import Refund
 from streams.events import (
     Data,
+    OrderRefunded,
     PaymentFailed,
     PaymentRefunded,
     PaymentRequested,
@@ -187,6 +190,16 @@ def test_what_was_paid_by_hand_is_given_back_by_hand() -> None:
         *refund(order(*by_hand), "r-1", Wanted(amount=euros("3.32")))[:1],
         PaymentRefunded(order_id="o-1", refund_id="r-1", amount=euros("3.32"), currency="EUR"),
     )
+
+
+def test_a_refund_by_hand_of_what_was_paid_twice_leaves_the_order_as_it_is() -> None:
+    twice = order(*sold(), paid(payment_id="pi_2"))
+    elsewhere = Refund("re_1", "pi_2", "succeeded", PAYABLE, "EUR")
+    [made] = outcome(twice, elsewhere)
+    assert isinstance(made, PaymentRefunded)
+    assert made.payment_id == "pi_2"
+    whole = outcome(twice, elsewhere._replace(intent_id="pi_1"))
+    assert [type(one) for one in whole] == [OrderRefunded, RefundRequested, PaymentRefunded]
 
 
 def told_by_the_provider() -> dict[str, Any]:
