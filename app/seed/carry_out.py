@@ -4,11 +4,11 @@ So it can be interrupted at any moment and begun again, also with larger sizes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -36,6 +36,7 @@ from projections.postgres import connect, migrate
 from streams.events import Data
 
 T = TypeVar("T")
+Piece = Coroutine[Any, Any, None]  # of work
 S = TypeVar("S", bound=Struct)
 Tell = Callable[[str, int, int], None]
 """What is being made, how much of it is there, and how much there is to be."""
@@ -99,7 +100,7 @@ class Seeding:
         what: str,
         count: int,
         planned: Callable[[int], T],
-        make: Callable[[Sequence[T]], Awaitable[Iterable[Awaitable[None]]]],
+        make: Callable[[Sequence[T]], Awaitable[Iterable[Piece]]],
     ) -> None:
         """Makes what is planned, some at a time."""
         for first in range(0, count, _LOOKED_AT):
@@ -107,7 +108,7 @@ class Seeding:
             await _some_at_once(await make([planned(number) for number in numbers]))
             self._tell(what, numbers.stop, count)
 
-    async def _products(self, planned: Sequence[PlannedProduct]) -> Iterable[Awaitable[None]]:
+    async def _products(self, planned: Sequence[PlannedProduct]) -> Iterable[Piece]:
         there = await self._there(PRODUCT, [one.listed.product_id for one in planned])
         return [self._product(one) for one in planned if one.listed.product_id not in there]
 
@@ -125,7 +126,7 @@ class Seeding:
         change = partial(stock.change_stock, call=call, variant=variant, decide=decide)
         await self._do(at, change)
 
-    async def _users(self, planned: Sequence[PlannedUser]) -> Iterable[Awaitable[None]]:
+    async def _users(self, planned: Sequence[PlannedUser]) -> Iterable[Piece]:
         there = await self._there(ACCOUNT, [one.registered.user_id for one in planned])
         return [self._user(one) for one in planned if one.registered.user_id not in there]
 
@@ -147,7 +148,7 @@ class Seeding:
 
     # Orders.
 
-    async def _orders(self, planned: Sequence[PlannedOrder]) -> Iterable[Awaitable[None]]:
+    async def _orders(self, planned: Sequence[PlannedOrder]) -> Iterable[Piece]:
         there = await self._states(ORDER, [one.new.order_id for one in planned])
         return [self._order(one, there.get(one.new.order_id)) for one in planned]
 
@@ -262,7 +263,7 @@ def _is_due(what: str, order: Order) -> bool:
     return order.status in _FROM[what] and not (what == "refund" and order.given_back)
 
 
-async def _some_at_once(work: Iterable[Awaitable[None]]) -> None:
+async def _some_at_once(work: Iterable[Piece]) -> None:
     """Does all of it, in its order, so many at a time; the first failure ends it."""
     left = iter(work)
 
@@ -276,6 +277,9 @@ async def _some_at_once(work: Iterable[Awaitable[None]]) -> None:
                 group.create_task(do())
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
+    finally:
+        for one in left:  # which Python would complain of, were they merely dropped
+            one.close()
 
 
 @asynccontextmanager
