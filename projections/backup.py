@@ -8,8 +8,9 @@ into an empty schema of its own time, and is migrated from there like any other.
 import json
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -101,6 +102,15 @@ _TABLES = """
     GROUP BY relname ORDER BY relname
 """
 
+_REFERENCES = """
+    SELECT referring.relname, array_agg(referred.relname) AS referred
+    FROM pg_constraint
+    JOIN pg_class AS referring ON referring.oid = conrelid
+    JOIN pg_class AS referred ON referred.oid = confrelid
+    WHERE contype = 'f' AND connamespace = current_schema()::regnamespace AND conrelid <> confrelid
+    GROUP BY referring.relname
+"""
+
 
 def seal(archive: zipfile.ZipFile, manifest: Manifest) -> None:
     """Writes what makes an archive a backup."""
@@ -129,7 +139,8 @@ async def load(
     await connection.execute(f"DROP SCHEMA IF EXISTS {_quoted(schema)} CASCADE")
     await postgres.shape(connection, schema, manifest.migrations)
     made = {row["relname"] for row in await connection.fetch(_TABLES, _NOT_COPIED)}
-    for name in sorted(made & manifest.tables.keys()):
+    refers = {row["relname"]: row["referred"] for row in await connection.fetch(_REFERENCES)}
+    for name in _referred_first(made & manifest.tables.keys(), refers):
         await _load_table(connection, archive, name, manifest.tables[name])
     for name, last in manifest.sequences.items():
         await connection.execute(
@@ -142,6 +153,12 @@ async def load(
         )
     await postgres.shape(connection, schema)
     return sorted(manifest.tables.keys() - made)
+
+
+def _referred_first(names: Set[str], refers: Mapping[str, Iterable[str]]) -> list[str]:
+    """Tables, those before that others refer to: Postgres checks at the end of each COPY."""
+    graph = {name: refers.get(name, ()) for name in sorted(names)}
+    return [name for name in TopologicalSorter(graph).static_order() if name in names]
 
 
 async def _load_table(

@@ -20,6 +20,7 @@ _TITLES = {
     405: "This method is not allowed here",
     408: "Too slow",
     409: "It is otherwise already",
+    412: "It has changed meanwhile",
     413: "Too large",
     415: "Not a form that is read here",
     422: "Something in the request is not valid",
@@ -103,6 +104,17 @@ def _no_json(request: Request, error: RequestValidationError) -> bool:
     return whole and bool(error.body) and told != _JSON and not told.endswith("+json")
 
 
+def _told(found: Mapping[str, Any]) -> dict[str, str]:
+    """One error of pydantic's: its field, or `body` where it is about all of it, and the reason."""
+    (where, *within), ctx = found["loc"], found.get("ctx", {})
+    if found["type"] == "json_invalid":
+        return {"field": where, "reason": f"no JSON, at character {within[0]}: {ctx['error']}"}
+    reason = found["msg"].removeprefix("Value error, ")
+    if ctx.get("field_type") == "Value":  # a secret, whose characters pydantic calls items
+        reason = reason.replace("items after validation", "characters")
+    return {"field": ".".join(map(str, within)) or where, "reason": reason}
+
+
 def install(app: FastAPI) -> None:
     """Makes every error of an app a problem."""
 
@@ -116,10 +128,7 @@ def install(app: FastAPI) -> None:
             told = request.headers.get("content-type", "without a name")
             detail = f"Content-Type {told!r} is not read here: send application/json"
             return answer(Problem(415, "content_type", detail, headers={"Accept": _JSON}))
-        errors = [
-            {"field": ".".join(map(str, found["loc"][1:])), "reason": found["msg"]}
-            for found in error.errors()
-        ]
+        errors = [_told(found) for found in error.errors()]
         detail = "; ".join(f"{found['field']}: {found['reason']}" for found in errors)
         return answer(Problem(422, "invalid", detail, errors))
 

@@ -61,11 +61,11 @@ def seed(
                     lambda what, done, _: bar.update(tasks[what], completed=done),
                 )
             )
-    except* Refusal as refused:
-        raise Failed(f"{refused.exceptions[0]}") from refused
-    except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Failed(f"{error.exceptions[0]!r}; run it again, and it goes on") from error
-    except* KeyboardInterrupt:
+    except Refusal as refused:
+        raise Failed(f"{refused}") from refused
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Failed(f"{error!r}; run it again, and it goes on") from error
+    except KeyboardInterrupt:
         talk.print("[yellow]![/] stopped; run it again, and it goes on")
         raise typer.Exit(130) from None
     seconds = (datetime.now(UTC) - begun).total_seconds()

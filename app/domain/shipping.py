@@ -50,7 +50,9 @@ def choose(
         if rate.method == method:
             return rate
     named = ", ".join(sorted(rate.method for rate in there)) or "none"
-    raise Invalid("shipping_method", f"there are, in {currency}: {named}", "shipping_method")
+    raise Invalid(
+        "shipping_method", f"name one that there is, in {currency}: {named}", "shipping_method"
+    )
 
 
 def evolve(_: ShippingRates | None, told: Told) -> ShippingRates:

@@ -77,9 +77,12 @@ class Shopping:
                     on_done(1)
                     await asyncio.sleep(max(0.0, begun + done / rate - time.monotonic()))
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(visitor())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(visitor())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
 
     def _visit(self) -> Iterator[Happening]:
         name = f"{self._run}-{self._rng.getrandbits(48):012x}"
@@ -133,6 +136,7 @@ class Shopping:
             "cart_id": cart["cart_id"],
             "payment_method": "cash_on_delivery",
             "country": country,
+            "shipping_method": await self._shipping(cart, country),
         }
         order = await self._ask("POST", "/v1/orders", wanted, cart["token"])
         told = {
@@ -147,9 +151,19 @@ class Shopping:
             await self._follow(order["order_id"], follows)
             yield
 
+    async def _shipping(self, cart: Mapping[str, Any], country: str) -> str | None:
+        """How the shop ships a cart to a country; None where it has told no rates."""
+        path, to = f"/v1/carts/{cart['cart_id']}", {"country": country}
+        seen = await self._ask("GET", path, None, cart["token"], query=to)
+        methods = seen["shipping_methods"]
+        return methods[0]["method"] if methods else None
+
     async def _follow(self, order_id: str, follows: Happening) -> None:
         """What the staff does with an order."""
         kind, data = follows["type"], follows["data"]
+        if kind == "OrderRefunded":  # it is paid on delivery: before, there is nothing to give back
+            await self._staff("POST", f"/v1/orders/{order_id}/deliver", None)
+            self.books.stage(order_id, "delivered")
         path, body = {
             "OrderCancelled": ("cancel", {}),
             "OrderShipped": ("ship", {"shipment_id": data.get("shipment_id")}),
@@ -165,7 +179,14 @@ class Shopping:
         return await self._ask(method, path, body, self._till.staff(), there=there)
 
     async def _ask(
-        self, method: str, path: str, body: Any, token: str, *, there: bool = False
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        token: str,
+        *,
+        there: bool = False,
+        query: Mapping[str, str] | None = None,
     ) -> Any:
         """A command's answer, asked for under one key until there is one. Raises Refused."""
         headers = {"Idempotency-Key": str(uuid4()), "Authorization": f"Bearer {token}"}
@@ -174,7 +195,7 @@ class Shopping:
                 answer = await self._client.request(
                     method,
                     self._till.api + path,
-                    params={"shop": self._till.shop},
+                    params={"shop": self._till.shop, **(query or {})},
                     json=body,
                     headers=headers if token else {**headers, "Authorization": ""},
                 )
@@ -185,7 +206,7 @@ class Shopping:
                 await asyncio.sleep(float(answer.headers["Retry-After"]))
                 continue
             if answer.is_success:
-                self.commands += 1
+                self.commands += method != "GET"
                 found = answer.json()
                 self._note(found.get("position"))
                 return found

@@ -120,8 +120,8 @@ async def send_all(
                     await waiting[crc32(event["subject"].encode()) % _LANES].put(event)
                 for queue in waiting:
                     await queue.put(None)
-        except* Refused as refused:
-            raise refused.exceptions[0] from None
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
     return dict(sorted(last.items()))
 
 

@@ -11,7 +11,7 @@ async def test_what_is_sold_by_command_and_what_is_told_are_booked_and_shown_ali
 ) -> None:
     async with asyncio.timeout(400), running(settings) as service:
         shopping = run_cli(
-            *("simulate", "--through", "both", "--limit", "150", "--rate", "max", "--verify"),
+            *("simulate", "--through", "both", "--limit", "500", "--rate", "max", "--verify"),
             *("--api", service.api),
             environment={**service.environment, "COLUMNS": "200"},
             stderr=asyncio.subprocess.PIPE,

@@ -59,6 +59,25 @@ async def test_what_goes_in_comes_back_and_ids_count_on(
 _WAITING = "INSERT INTO outbox (topic, key, event) VALUES ('orders', $1, $1) RETURNING id"
 
 
+async def test_who_was_logged_in_still_is(settings: Settings, pool: Pool, tmp_path: Path) -> None:
+    """Their tokens refer to sessions, a table that the alphabet would put back later."""
+    file = tmp_path / "shop.backup"
+    await pool.execute(_LOGGED_IN)
+    await backup(settings, file)
+    await pool.execute("DELETE FROM sessions")
+    await restore(settings, file)
+    assert await pool.fetchval("SELECT session FROM refresh_tokens") == "s-1"
+
+
+_LOGGED_IN = """
+    WITH begun AS (
+        INSERT INTO sessions (id, shop, user_id, begun_at, ends_at)
+        VALUES ('s-1', 'main', 'ada', now(), now() + interval '1 day')
+    )
+    INSERT INTO refresh_tokens (digest, session, made_at) VALUES ('token', 's-1', now())
+"""
+
+
 async def test_a_rebuild_takes_no_table_away_under_a_backup(
     settings: Settings, pool: Pool, tmp_path: Path
 ) -> None:
