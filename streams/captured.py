@@ -22,7 +22,7 @@ from aiokafka import TopicPartition
 from streams import codec
 from streams.codec import Refused
 from streams.csv_file import Unreadable, opened
-from streams.events import VOCABULARY, Event
+from streams.events import SHOP, VOCABULARY, Event
 from streams.past import Past, Tally
 from streams.readback import log_ends, read_back
 from streams.replay import Entry
@@ -31,6 +31,7 @@ from streams.topics import SINGLE, TOPICS, partitions_of
 # What Tillstream says of its own accord it will say again.
 CAPTURED_TOPICS = tuple(topic for topic in TOPICS if topic not in SINGLE)
 
+SOURCE = "replay"
 _KEY_DIGITS = 15
 
 
@@ -139,6 +140,8 @@ def parse(line: bytes, shop: str) -> Event:
     if kind is not None and kind.ours:
         raise Refused("type", f"{event.type} is said by Tillstream alone, and will be said again")
     codec.decode_data(event, kind.topic if kind else "")
+    if event.source == SHOP:  # what was decided once decides nothing here
+        event = msgspec.structs.replace(event, source=SOURCE)
     if event.shop == shop:
         return event
     return msgspec.structs.replace(event, shop=shop, sealed=None)

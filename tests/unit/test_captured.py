@@ -12,7 +12,7 @@ from streams import codec
 from streams.captured import CAPTURED_TOPICS, parse, read, topics_named
 from streams.codec import Refused
 from streams.csv_file import Unreadable
-from streams.events import Event
+from streams.events import SHOP, Event
 from streams.past import Tally
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -61,6 +61,16 @@ def test_played_into_another_shop_an_event_keeps_its_id_and_leaves_what_was_seal
     same, other = parse(sealed, "main"), parse(sealed, "copy")
     assert (same.shop, same.sealed) == ("main", "c2VhbGVk")
     assert (other.shop, other.id, other.person, other.sealed) == ("copy", "e-1", "p-1", None)
+
+
+def test_what_a_command_decided_is_played_as_news_that_no_state_is_made_of() -> None:
+    """It has the fingerprint that it had, so that where it came from it still counts once."""
+    decided = value(source=SHOP)
+    for shop in "main", "copy":
+        event = parse(decided, shop)
+        assert event.source != SHOP
+        assert codec.fingerprint(event) == codec.fingerprint(codec.decode_envelope(decided))
+    assert parse(value(source="till-7"), "copy").source == "till-7"
 
 
 @pytest.mark.parametrize(
