@@ -97,7 +97,9 @@ class LearnerClient:
         if answer.headers.get(NAME) != self._name:
             raise Away(f"somebody else answers at {address}")
         if answer.is_server_error and not answer.headers.get("content-type", "").endswith("json"):
-            raise Away("it went away in the midst of it")  # the last word of its server, not of ours
+            raise Away(
+                "it went away in the midst of it"
+            )  # the last word of its server, not of ours
         return answer
 
 
