@@ -19,7 +19,7 @@ demo: install  ## real servers, a simulated shop, a live view
 	$(RUN)/tillstream demo
 
 test: install  ## every test, on the real servers
-	$(RUN)/pytest
+	$(RUN)/pytest -n 2 --dist loadgroup
 
 check: install  ## lint, types, import contracts; changes nothing
 	$(RUN)/ruff format --check --quiet .

@@ -11,6 +11,14 @@ from app.settings import Servers, Settings
 from app.stack.up import servers as embedded
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In several processes (`-n 2 --dist loadgroup`), all that needs servers stays in one of them:
+    so they are started once, and what needs none is done beside it."""
+    for item in items:
+        folder, *_, file = item.path.relative_to(Path(__file__).parent).parts
+        item.add_marker(pytest.mark.xdist_group(file if folder == "unit" else "servers"))
+
+
 @pytest.fixture(scope="session")
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
     """The embedded Kafka, Postgres and Redis, for the whole run."""
