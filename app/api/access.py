@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import asyncpg
 from fastapi import FastAPI, Query
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
@@ -22,11 +21,11 @@ from app.api.problems import Problem
 from app.identity.sessions import Sessions
 from app.identity.tokens import Actor, NoToken, Role, Tokens
 from app.settings import Settings
+from projections.postgres import AWAY
 
 __all__ = ["ADMIN", "ANYONE", "CUSTOMER", "SHOPPER", "STAFF", "Actor", "Allow", "Role", "Tokens"]
 
 Shop = Annotated[str, Query(max_length=128, pattern=r"^[^\x00]*$", description="which shop")]
-AWAY = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
 
 
 def unauthorized(code: str, detail: str) -> Problem:

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from app.api import access
-from app.api.access import AWAY, Actor
+from app.api.access import Actor
 from app.api.commands import IdempotencyKey, carried_out
 from app.api.completeness import RETRY
 from app.api.problems import Problem
@@ -31,6 +31,7 @@ from app.identity.passwords import LEAST_LETTERS, MOST_LETTERS, Busy
 from app.identity.sessions import NoSession, Refreshed
 from app.identity.tokens import LASTS, NoToken, Role, Tokens
 from app.vault import Erased
+from projections.postgres import AWAY
 from streams.events import AccountRegistered
 
 logger = structlog.get_logger()

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
-import asyncpg
 import orjson
 from fastapi import Query, Request, Response
 from msgspec import Struct
@@ -17,6 +16,7 @@ from app.commands.execute import Commands
 from app.domain.aggregate import Aggregate
 from app.domain.refusal import Refusal
 from app.queries.states import MOST_LISTED, States, at_one_moment
+from projections.postgres import AWAY
 
 S = TypeVar("S", bound=Struct)
 
@@ -41,8 +41,10 @@ async def reading(request: Request, actor: Actor) -> AsyncIterator[States]:
             yield states
     except Refusal as refusal:
         raise refused(refusal) from None
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError) as e:
-        raise Problem(503, "postgres_unavailable", "it cannot be read now", headers=RETRY) from e
+    except AWAY as error:
+        raise Problem(
+            503, "postgres_unavailable", "it cannot be read now", headers=RETRY
+        ) from error
 
 
 async def one(

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import access
-from app.api.access import AWAY, Actor
+from app.api.access import Actor
 from app.api.auth import Country, Name, NewAccount, Phone, registering
 from app.api.commands import IdempotencyKey, IfMatch, carried_out, etag, refused
 from app.api.completeness import RETRY
@@ -22,6 +22,7 @@ from app.domain.account import By, check_may_see, unknown
 from app.domain.refusal import Refusal
 from app.queries.accounts import People
 from app.queries.orders import orders_of
+from projections.postgres import AWAY
 from streams.events import Address, Role
 
 router = APIRouter(tags=["accounts"])
