@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from app.api import access
 from app.api.access import Actor
-from app.api.commands import IdempotencyKey, carried_out
+from app.api.commands import New, Sent, carried_out
 from app.api.completeness import RETRY
 from app.api.problems import Problem
 from app.commands import accounts
@@ -105,10 +105,10 @@ async def auth_register(
     request: Request,
     actor: Annotated[Actor, Depends(access.ANYONE)],
     new: NewAccount,
-    idempotency_key: IdempotencyKey = None,
+    sent: New,
 ) -> Response:
     """A new customer's account, to log in with. An e-mail address has one account in a shop."""
-    return await registering(request, actor, new, new.registered(Work.new_id()), idempotency_key)
+    return await registering(request, actor, new, new.registered(Work.new_id()), sent)
 
 
 async def registering(
@@ -116,7 +116,7 @@ async def registering(
     actor: Actor,
     new: NewAccount,
     registered: AccountRegistered,
-    key: str | None,
+    sent: Sent,
 ) -> Response:
     """Makes an account and its credentials. Raises Problem."""
     log_ins: LogIns = request.app.state.log_ins
@@ -129,8 +129,7 @@ async def registering(
     return await carried_out(
         request,
         actor,
-        key,
-        None,
+        sent,
         lambda work, _: accounts.register(work, registered, hashed, by),
         secret=True,
     )
@@ -209,7 +208,7 @@ async def auth_password(
     request: Request,
     actor: Annotated[Actor, Depends(access.CUSTOMER)],
     told: PasswordChange,
-    idempotency_key: IdempotencyKey = None,
+    sent: New,
 ) -> Response:
     """Another password. Every other session of the user ends."""
     log_ins: LogIns = request.app.state.log_ins
@@ -223,7 +222,7 @@ async def auth_password(
         return await accounts.change_password(work, call, actor.id, hashed, by, actor.session)
 
     async with answering():
-        return await carried_out(request, actor, idempotency_key, None, change, secret=True)
+        return await carried_out(request, actor, sent, change, secret=True)
 
 
 _SECRET = {"Cache-Control": "no-store"}

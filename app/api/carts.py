@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import access
 from app.api.access import Actor, Role, Tokens
-from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.commands import Change, New, Sent, carried_out
 from app.api.coupons import EnteredCode
 from app.api.problems import Problem
 from app.api.reading import reading, versioned
@@ -67,7 +67,7 @@ def shopper_of(actor: Actor) -> Shopper:
 async def carts_open(
     request: Request,
     actor: Annotated[Actor, Depends(access.ANYONE)],
-    idempotency_key: IdempotencyKey = None,
+    sent: New,
 ) -> Response:
     """An empty cart. A customer has one and gets it again; a guest gets a `token` for a new one."""
     customer = None if actor.role in (Role.ANYONE, Role.GUEST) else actor.id
@@ -81,7 +81,7 @@ async def carts_open(
         token = tokens.issue(guest, work.now, GUESTS_TOKEN_LASTS)
         return answer._replace(body={**answer.body, "token": token})
 
-    return await carried_out(request, actor, idempotency_key, None, handle)
+    return await carried_out(request, actor, sent, handle)
 
 
 @router.get("/v1/carts/{cart_id}", operation_id="carts_get")
@@ -106,16 +106,14 @@ async def carts_add_line(
     actor: ThisShopper,
     cart_id: CartId,
     line: NewLine,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """So many more of a variant."""
     shopper = shopper_of(actor)
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: carts.add_line(
             work, call, cart_id, shopper, line.variant, line.quantity
         ),
@@ -129,16 +127,14 @@ async def carts_change_line(
     cart_id: CartId,
     variant: Variant,
     line: ChangedLine,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """So many of a variant, and no more."""
     shopper = shopper_of(actor)
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: carts.change_line(work, call, cart_id, shopper, variant, line.quantity),
     )
 
@@ -149,16 +145,14 @@ async def carts_remove_line(
     actor: ThisShopper,
     cart_id: CartId,
     variant: Variant,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """None of a variant."""
     shopper = shopper_of(actor)
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: carts.remove_line(work, call, cart_id, shopper, variant),
     )
 
@@ -168,17 +162,12 @@ async def carts_agree_to_prices(
     request: Request,
     actor: ThisShopper,
     cart_id: CartId,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Takes the present prices as seen: at no others than those is a cart ordered."""
     shopper = shopper_of(actor)
     return await carried_out(
-        request,
-        actor,
-        idempotency_key,
-        if_match,
-        lambda work, call: carts.agree_to_prices(work, call, cart_id, shopper),
+        request, actor, sent, lambda work, call: carts.agree_to_prices(work, call, cart_id, shopper)
     )
 
 
@@ -188,8 +177,7 @@ async def carts_apply_coupon(
     actor: ThisShopper,
     cart_id: CartId,
     coupon: EnteredCoupon,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """A coupon, in place of the one that may be there."""
     shopper = shopper_of(actor)
@@ -197,8 +185,7 @@ async def carts_apply_coupon(
         return await carried_out(
             request,
             actor,
-            idempotency_key,
-            if_match,
+            sent,
             lambda work, call: carts.apply_coupon(work, call, cart_id, shopper, coupon.code),
         )
     except Problem as problem:
@@ -214,8 +201,7 @@ async def _denied(request: Request, actor: Actor, cart_id: str, code: str, reaso
     await carried_out(
         request,
         actor,
-        None,
-        None,
+        Sent(),
         lambda work, _: carts.deny_coupon(work, cart_id, shopper, code, reason),
     )
 
@@ -225,15 +211,10 @@ async def carts_remove_coupon(
     request: Request,
     actor: ThisShopper,
     cart_id: CartId,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """No coupon."""
     shopper = shopper_of(actor)
     return await carried_out(
-        request,
-        actor,
-        idempotency_key,
-        if_match,
-        lambda work, call: carts.remove_coupon(work, call, cart_id, shopper),
+        request, actor, sent, lambda work, call: carts.remove_coupon(work, call, cart_id, shopper)
     )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import access
 from app.api.access import Actor
-from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.commands import Change, New, carried_out
 from app.api.paging import Cursor, Limit, page, parse_cursor
 from app.api.problems import known_parameters
 from app.api.products import Filter, Id, Name, Word, unknown
@@ -47,12 +47,12 @@ async def categories_create(
     request: Request,
     actor: Annotated[Actor, Depends(access.STAFF)],
     category: CategoryBody,
-    idempotency_key: IdempotencyKey = None,
+    sent: New,
 ) -> Response:
     """A category below another one, or at the top."""
     new = NewCategory(category.category_id, category.name, category.parent)
     return await carried_out(
-        request, actor, idempotency_key, None, lambda work, _: commands.create_category(work, new)
+        request, actor, sent, lambda work, _: commands.create_category(work, new)
     )
 
 
@@ -99,15 +99,13 @@ async def categories_change(
     actor: Annotated[Actor, Depends(access.STAFF)],
     category_id: Word,
     changes: CategoryChanges,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Another name, or another place, with all that stands below it."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: commands.change_category(work, call, category_id, changes.changes()),
     )
 
@@ -117,15 +115,13 @@ async def categories_remove(
     request: Request,
     actor: Annotated[Actor, Depends(access.STAFF)],
     category_id: Word,
+    sent: Change,
     products_to: Annotated[Filter, Query(description="where to move its products before")] = None,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
 ) -> Response:
     """Removes a category that is empty, or whose products go to another one."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: commands.remove_category(work, call, category_id, products_to),
     )

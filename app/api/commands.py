@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import asyncpg
-from fastapi import Header, Request, Response
+from fastapi import Depends, Header, Request, Response
 
 from app.api.access import Actor, Role
 from app.api.completeness import RETRY
@@ -25,6 +25,27 @@ IfMatch = Annotated[
     str | None, Header(max_length=64, description="the ETag that was seen; 412 if it has changed")
 ]
 
+
+class Sent(NamedTuple):
+    """What comes with a command: the key under which it is done once, the ETag that was seen."""
+
+    key: str | None = None
+    if_match: str | None = None
+
+
+async def _new(idempotency_key: IdempotencyKey = None) -> Sent:
+    return Sent(idempotency_key)
+
+
+async def _change(idempotency_key: IdempotencyKey = None, if_match: IfMatch = None) -> Sent:
+    return Sent(idempotency_key, if_match)
+
+
+New = Annotated[Sent, Depends(_new)]
+"""With a command that asks for no version: of what is new nobody can have seen one."""
+Change = Annotated[Sent, Depends(_change)]
+"""With a command that changes what is there."""
+
 _STATUS: dict[type[Refusal], int] = {
     Invalid: 422,
     Unknown: 404,
@@ -43,8 +64,7 @@ _LEAST_KINDS = 8
 async def carried_out(
     request: Request,
     actor: Actor,
-    key: str | None,
-    if_match: str | None,
+    sent: Sent,
     handle: Callable[[Work, Call], Awaitable[Answer]],
     *,
     secret: bool = False,
@@ -55,8 +75,8 @@ async def carried_out(
     password could be guessed, and fast.
     """
     commands: Commands = request.app.state.commands
-    if key is not None and actor.role is Role.ANYONE:
-        check_unguessable(key)
+    if sent.key is not None and actor.role is Role.ANYONE:
+        check_unguessable(sent.key)
     work_id = Work.new_id()
     tokens: Tokens = request.app.state.tokens
     target = f"{request.method} {request.url.path}?{request.url.query}".encode()
@@ -67,11 +87,11 @@ async def carried_out(
         digest_of(
             target,
             await request.body(),
-            (if_match or "").encode(),
+            (sent.if_match or "").encode(),
             *([tokens.pepper] if secret else []),
         ),
-        key,
-        version_of(if_match),
+        sent.key,
+        version_of(sent.if_match),
     )
     try:
         done = await commands.run(call, datetime.now(UTC), lambda work: handle(work, call))

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from app.api import access
 from app.api.access import Actor
 from app.api.amounts import Amount
-from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.commands import Change, New, carried_out
 from app.api.reading import Cursor, Limit, one, page, reading
 from app.commands import coupons
 from app.domain.coupon import COUPON, code_of
@@ -64,13 +64,11 @@ class NewCoupon(Terms):
 
 
 @router.post("/v1/coupons", operation_id="coupons_issue", status_code=201)
-async def coupons_issue(
-    request: Request, actor: Staff, coupon: NewCoupon, idempotency_key: IdempotencyKey = None
-) -> Response:
+async def coupons_issue(request: Request, actor: Staff, coupon: NewCoupon, sent: New) -> Response:
     """A new code, in capitals however it is typed."""
     terms = CouponIssued(coupon_id=code_of(coupon.code), **coupon.model_dump(exclude={"code"}))
     return await carried_out(
-        request, actor, idempotency_key, None, lambda work, _: coupons.issue_coupon(work, terms)
+        request, actor, sent, lambda work, _: coupons.issue_coupon(work, terms)
     )
 
 
@@ -96,17 +94,12 @@ async def coupons_change(
     actor: Staff,
     code: Code,
     terms: Terms,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """All its terms, for orders to come."""
     changed = CouponChanged(coupon_id=code_of(code), **terms.model_dump())
     return await carried_out(
-        request,
-        actor,
-        idempotency_key,
-        if_match,
-        lambda work, call: coupons.change_coupon(work, call, changed),
+        request, actor, sent, lambda work, call: coupons.change_coupon(work, call, changed)
     )
 
 
@@ -115,14 +108,9 @@ async def coupons_disable(
     request: Request,
     actor: Staff,
     code: Code,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Withdraws it, for good. Orders that have it keep what it took off."""
     return await carried_out(
-        request,
-        actor,
-        idempotency_key,
-        if_match,
-        lambda work, call: coupons.disable_coupon(work, call, code_of(code)),
+        request, actor, sent, lambda work, call: coupons.disable_coupon(work, call, code_of(code))
     )

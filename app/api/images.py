@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from app.api import access
 from app.api.access import Actor
-from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.commands import Change, carried_out
 from app.api.completeness import RETRY
 from app.api.problems import Problem
 from app.api.products import Word, unknown
@@ -91,8 +91,7 @@ async def images_add(
     request: Request,
     actor: Annotated[Actor, Depends(access.STAFF)],
     product_id: Word,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """A picture of a product: a file, as `multipart/form-data`, or a `url` of one, as JSON."""
     images: Images = request.app.state.images
@@ -114,7 +113,7 @@ async def images_add(
     except TimeoutError:
         raise Problem(503, "overloaded", "too many images at once", headers=RETRY) from None
     try:
-        return await carried_out(request, actor, idempotency_key, if_match, handle)
+        return await carried_out(request, actor, sent, handle)
     except BaseError as error:
         raise _away() from error
     finally:
@@ -167,15 +166,13 @@ async def images_remove(
     actor: Annotated[Actor, Depends(access.STAFF)],
     product_id: Word,
     image: Image,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Takes a picture from a product; its files go when no other product has it."""
     response = await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: catalogue.remove_image(work, call, product_id, image),
     )
     commands: Commands = request.app.state.commands

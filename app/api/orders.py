@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.api import access
 from app.api.access import Actor, Role
-from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.commands import Change, New, carried_out
 from app.api.completeness import Figures, MinPosition, Wait
 from app.api.order_bodies import (
     ALL_BACK,
@@ -59,7 +59,7 @@ async def orders_place(
     request: Request,
     actor: Shopper,
     order: NewOrder,
-    idempotency_key: IdempotencyKey = None,
+    sent: New,
 ) -> Response:
     """An order at the present prices, with its stock set aside; or all that is in its way.
 
@@ -68,8 +68,7 @@ async def orders_place(
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        None,
+        sent,
         lambda work, _: placing.place_order(work, party_of(actor), order.told(Work.new_id())),
     )
 
@@ -175,16 +174,14 @@ async def orders_cancel(
     request: Request,
     actor: Shopper,
     order_id: OrderId,
+    sent: Change,
     told: Cancelled = CANCELLED,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
 ) -> Response:
     """Before it is shipped. What was paid is paid back, stock and coupon are free again."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: ordering.cancel_order(
             work, call, party_of(actor), order_id, told.reason
         ),
@@ -196,16 +193,14 @@ async def orders_complete(
     request: Request,
     actor: Staff,
     order_id: OrderId,
+    sent: Change,
     told: Completed = COMPLETED,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
 ) -> Response:
     """It was paid by other means than it was to be, such as a transfer."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: ordering.complete_order(
             work, call, party_of(actor), order_id, told.reference
         ),
@@ -217,16 +212,14 @@ async def orders_ship(
     request: Request,
     actor: Staff,
     order_id: OrderId,
+    sent: Change,
     told: Shipped = SHIPPED,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
 ) -> Response:
     """All of it that was not refunded leaves the house."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: ordering.ship_order(
             work, call, party_of(actor), order_id, told.shipment_id
         ),
@@ -238,15 +231,13 @@ async def orders_deliver(
     request: Request,
     actor: Staff,
     order_id: OrderId,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """It has arrived; what was to be paid on delivery is paid."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: ordering.deliver_order(work, call, party_of(actor), order_id),
     )
 
@@ -256,17 +247,15 @@ async def orders_refund(
     request: Request,
     actor: Staff,
     order_id: OrderId,
+    sent: Change,
     told: Refund = ALL_OF_IT,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
 ) -> Response:
     """Money back of what was paid, in part or whole."""
     wanted = Wanted(units_of(told.lines), told.shipping, told.amount)
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: ordering.refund_order(
             work, call, party_of(actor), order_id, wanted, told.reason
         ),
@@ -278,17 +267,15 @@ async def orders_return(
     request: Request,
     actor: Staff,
     order_id: OrderId,
+    sent: Change,
     told: Return = ALL_BACK,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
 ) -> Response:
     """Units came back: into stock where they can be sold again, and for money."""
     units = units_of(told.lines)
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: ordering.return_order(
             work,
             call,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api import access
 from app.api.access import Actor
-from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.commands import Change, carried_out
 from app.api.completeness import RETRY
 from app.api.orders import OrderId, party_of
 from app.api.problems import Problem
@@ -35,8 +35,7 @@ async def orders_payment_start(
     request: Request,
     order_id: OrderId,
     actor: Annotated[Actor, Depends(access.SHOPPER)],
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """A payment by card: its `client_secret` is for Stripe's form in the shopper's browser.
 
@@ -50,7 +49,7 @@ async def orders_payment_start(
         try:
             found.append(await payments.payable(work, call, party, order_id))
         except Refusal:
-            if idempotency_key is None:
+            if sent.key is None:
                 raise
             # It may have been answered under this key before: that answer stands.
         return Answer({})
@@ -58,10 +57,10 @@ async def orders_payment_start(
     async def start(work: Work, call: Call) -> Answer:
         return await payments.start(work, call, party, order_id, intent)
 
-    await carried_out(request, actor, None, if_match, look)
+    await carried_out(request, actor, sent._replace(key=None), look)
     intent = await _intent(_flow(request), actor.shop, found[-1]) if found else None
     reached("intent_made")
-    return await carried_out(request, actor, idempotency_key, if_match, start)
+    return await carried_out(request, actor, sent, start)
 
 
 @router.post("/v1/orders/{order_id}/refunds/{refund_id}/retry", operation_id="orders_refund_retry")
@@ -70,16 +69,14 @@ async def orders_refund_retry(
     order_id: OrderId,
     refund_id: OrderId,
     actor: Annotated[Actor, Depends(access.STAFF)],
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Makes a refund once more that has failed: the bank would not have it, or Stripe not make it.
     Why stands in the order."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: ordering.retry_refund(work, call, party_of(actor), order_id, refund_id),
     )
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api import access
 from app.api.access import Actor, Role
 from app.api.amounts import Amount
-from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.commands import Change, New, carried_out
 from app.api.paging import Cursor, Limit, page, parse_cursor
 from app.api.problems import Problem, known_parameters
 from app.api.reading import reading, versioned
@@ -119,15 +119,14 @@ async def products_create(
     request: Request,
     actor: Annotated[Actor, Depends(access.STAFF)],
     product: NewProduct,
-    idempotency_key: IdempotencyKey = None,
+    sent: New,
 ) -> Response:
     """A product with its category, variants and opening stock, wholly or not at all."""
     opening = {variant.id: variant.stock for variant in product.variants}
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        None,
+        sent,
         lambda work, _: catalogue.create_product(
             work, product.listed(), opening, product.new_category()
         ),
@@ -216,16 +215,14 @@ async def products_change(
     actor: Annotated[Actor, Depends(access.STAFF)],
     product_id: Word,
     changes: ProductChanges,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Other values of the fields that are named."""
     fields = changes.model_dump(exclude_unset=True)
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: catalogue.change_product(work, call, product_id, fields),
     )
 
@@ -235,16 +232,14 @@ async def products_delist(
     request: Request,
     actor: Annotated[Actor, Depends(access.STAFF)],
     product_id: Word,
+    sent: Change,
     reason: Filter = None,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
 ) -> Response:
     """It is not offered any more; its orders keep it, and it can be relisted."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: catalogue.delist_product(work, call, product_id, reason),
     )
 
@@ -254,16 +249,11 @@ async def products_relist(
     request: Request,
     actor: Annotated[Actor, Depends(access.STAFF)],
     product_id: Word,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """It is offered again, as it was."""
     return await carried_out(
-        request,
-        actor,
-        idempotency_key,
-        if_match,
-        lambda work, call: catalogue.relist_product(work, call, product_id),
+        request, actor, sent, lambda work, call: catalogue.relist_product(work, call, product_id)
     )
 
 
@@ -274,16 +264,14 @@ async def variants_put(
     product_id: Word,
     variant: Word,
     body: VariantAs,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """One more variant with its opening stock, or one as it is from now on."""
     told = Variant(id=variant, price=body.price, options=body.options)
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: catalogue.put_variant(work, call, product_id, told, body.stock),
     )
 
@@ -294,14 +282,12 @@ async def variants_remove(
     actor: Annotated[Actor, Depends(access.STAFF)],
     product_id: Word,
     variant: Word,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """It is not sold any more; what there is of it stays in stock."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: catalogue.remove_variant(work, call, product_id, variant),
     )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api import access
 from app.api.access import Actor
 from app.api.amounts import Amount
-from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.commands import Change, carried_out
 from app.api.coupons import Moment, Staff, Text
 from app.api.reading import Cursor, Limit, one, page, reading
 from app.commands import rates
@@ -75,17 +75,12 @@ async def tax_rates_set(
     actor: Staff,
     country: Country,
     told: NewTaxRates,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """All rates of a country, those of other times among them. A rate holds to before its end."""
     new = [TaxRate(**rate.model_dump()) for rate in told.rates]
     return await carried_out(
-        request,
-        actor,
-        idempotency_key,
-        if_match,
-        lambda work, call: rates.set_tax_rates(work, call, country, new),
+        request, actor, sent, lambda work, call: rates.set_tax_rates(work, call, country, new)
     )
 
 
@@ -111,17 +106,12 @@ async def shipping_rates_set(
     actor: Staff,
     country: CountryOrRest,
     told: NewShippingRates,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """All rates of a country; of `*` those of all countries that have none of their own."""
     new = [ShippingRate(**rate.model_dump()) for rate in told.rates]
     return await carried_out(
-        request,
-        actor,
-        idempotency_key,
-        if_match,
-        lambda work, call: rates.set_shipping_rates(work, call, country, new),
+        request, actor, sent, lambda work, call: rates.set_shipping_rates(work, call, country, new)
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api import access
 from app.api.access import Actor, Allow, Role
-from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.commands import Change, New, carried_out
 from app.api.paging import Cursor, Limit, page, parse_cursor
 from app.api.problems import Problem, known_parameters
 from app.api.products import STAFFS, Name, Text, Word, rating_shown, unknown
@@ -53,14 +53,13 @@ async def reviews_create(
     actor: Buyer,
     product_id: Word,
     review: ReviewBody,
-    idempotency_key: IdempotencyKey = None,
+    sent: New,
 ) -> Response:
     """One's own review of a product, of which there is one."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        None,
+        sent,
         lambda work, _: commands.write_review(
             work, product_id, actor.id, review.rating, review.review_body
         ),
@@ -128,15 +127,13 @@ async def reviews_edit(
     product_id: Word,
     review_id: Word,
     review: ReviewBody,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """One's own review as it is from now on."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: commands.edit_review(
             work, call, (product_id, review_id), actor.id, review.rating, review.review_body
         ),
@@ -149,15 +146,13 @@ async def reviews_retract(
     actor: Buyer,
     product_id: Word,
     review_id: Word,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Takes one's own review back; another one may be written."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: commands.retract_review(work, call, (product_id, review_id), actor.id),
     )
 
@@ -171,15 +166,13 @@ async def reviews_moderate(
     product_id: Word,
     review_id: Word,
     moderation: Moderation,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Hides a review, with the reason why, or shows it again."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: commands.moderate_review(
             work, call, (product_id, review_id), moderation.hidden, moderation.reason
         ),

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api import access
 from app.api.access import Actor
-from app.api.commands import IdempotencyKey, IfMatch, carried_out
+from app.api.commands import Change, Sent, carried_out
 from app.api.paging import Cursor, Limit, page, parse_cursor
 from app.api.problems import known_parameters
 from app.api.products import Filter, Name, Word, unknown
@@ -102,14 +102,13 @@ async def stock_receive(
     actor: Staff,
     variant: Word,
     receipt: Receipt,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """More units have come."""
     return await _changed(
         request,
         actor,
-        (idempotency_key, if_match),
+        sent,
         variant,
         lambda known: decide.receive(known, receipt.quantity, receipt.reason),
     )
@@ -121,11 +120,10 @@ async def stock_adjust(
     actor: Staff,
     variant: Word,
     adjustment: Adjustment,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Units were counted, written off or found; what is reserved for orders has to be there."""
-    return await _changed(request, actor, (idempotency_key, if_match), variant, adjustment.decide)
+    return await _changed(request, actor, sent, variant, adjustment.decide)
 
 
 @router.post("/v1/stock/{variant}/threshold", operation_id="stock_threshold")
@@ -134,14 +132,13 @@ async def stock_threshold(
     actor: Staff,
     variant: Word,
     body: Threshold,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """From how many available units on the stock is low, which is told once per crossing."""
     return await _changed(
         request,
         actor,
-        (idempotency_key, if_match),
+        sent,
         variant,
         lambda known: decide.set_threshold(known, body.threshold),
     )
@@ -150,10 +147,10 @@ async def stock_threshold(
 async def _changed(
     request: Request,
     actor: Actor,
-    sent: tuple[str | None, str | None],
+    sent: Sent,
     variant: str,
     decided: Callable[[Stock], list[Data]],
 ) -> Response:
     return await carried_out(
-        request, actor, *sent, lambda work, call: change_stock(work, call, variant, decided)
+        request, actor, sent, lambda work, call: change_stock(work, call, variant, decided)
     )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api import access
 from app.api.access import Actor
 from app.api.auth import Country, Name, NewAccount, Phone, registering
-from app.api.commands import IdempotencyKey, IfMatch, carried_out, etag, refused
+from app.api.commands import Change, New, carried_out, etag, refused
 from app.api.completeness import RETRY
 from app.api.problems import Problem, known_parameters
 from app.commands import accounts
@@ -118,10 +118,10 @@ async def users_create(
     request: Request,
     actor: Annotated[Actor, Depends(access.STAFF)],
     new: NewUser,
-    idempotency_key: IdempotencyKey = None,
+    sent: New,
 ) -> Response:
     """An account made for somebody: a customer's by staff, any by an admin."""
-    return await registering(request, actor, new, new.registered(Work.new_id()), idempotency_key)
+    return await registering(request, actor, new, new.registered(Work.new_id()), sent)
 
 
 @router.get("/v1/users/{user_id}", operation_id="users_get")
@@ -179,16 +179,14 @@ async def users_change(
     actor: AnyCustomer,
     user_id: UserId,
     profile: Profile,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """The profile: of oneself, of a customer by staff, of anyone by an admin."""
     changes = profile.model_dump(exclude_unset=True)
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: accounts.change_profile(
             work, call, _named(actor, user_id), changes, _by(actor)
         ),
@@ -201,15 +199,13 @@ async def users_role(
     actor: Annotated[Actor, Depends(access.ADMIN)],
     user_id: UserId,
     change: RoleChange,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """What somebody may do from now on. Their sessions end: they log in again with it."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: accounts.change_role(
             work, call, _named(actor, user_id), change.role, _by(actor)
         ),
@@ -221,15 +217,13 @@ async def users_close(
     request: Request,
     actor: AnyCustomer,
     user_id: UserId,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Closes an account. Nothing personal is left in it, and its sessions end; its orders stay."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: accounts.close(work, call, _named(actor, user_id), _by(actor)),
     )
 
@@ -240,15 +234,13 @@ async def addresses_add(
     actor: AnyCustomer,
     user_id: UserId,
     address: PostalAddress,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """One more address; the first is the default."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: accounts.add_address(
             work,
             call,
@@ -267,15 +259,13 @@ async def addresses_change(
     user_id: UserId,
     address_id: AddressId,
     address: PostalAddress,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """Another address in its place."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: accounts.change_address(
             work,
             call,
@@ -294,15 +284,13 @@ async def addresses_remove(
     actor: AnyCustomer,
     user_id: UserId,
     address_id: AddressId,
-    idempotency_key: IdempotencyKey = None,
-    if_match: IfMatch = None,
+    sent: Change,
 ) -> Response:
     """One address less; where it was the default, the oldest of the others is."""
     return await carried_out(
         request,
         actor,
-        idempotency_key,
-        if_match,
+        sent,
         lambda work, call: accounts.remove_address(
             work, call, _named(actor, user_id), address_id, _by(actor)
         ),
