@@ -14,7 +14,8 @@ from msgspec import Meta, Raw, Struct
 
 from streams.money import Money, SignedMoney
 
-Id = Annotated[str, Meta(min_length=1, max_length=128)]
+LONGEST_ID = 128
+Id = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 Name = Annotated[str, Meta(max_length=512)]
 Category = Annotated[str, Meta(max_length=128)]
 Text = Annotated[str, Meta(max_length=20_000)]
@@ -24,6 +25,19 @@ Country = Annotated[str, Meta(min_length=1, max_length=64, description="ISO 3166
 Quantity = Annotated[int, Meta(ge=1, le=10_000_000)]
 Position = Annotated[int, Meta(ge=0, le=1_000_000)]
 Stars = Annotated[int, Meta(ge=1, le=5)]
+
+
+class Context(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Where an event came from, reduced to what figures ask: no address, no browser.
+
+    `source` is the channel or campaign that brought the visitor, `country` where they were as far
+    as anybody said so, `visitor` who it was where the event's subject is a cart or an order.
+    """
+
+    source: Annotated[str, Meta(max_length=128)] | None = None
+    country: Country | None = None
+    visitor: Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^@]*$")] | None = None
+    bot: bool = False
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -42,6 +56,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     correlation_id: Id | None = None
     causation_id: Id | None = None
     sealed: str | None = None
+    context: Context | None = None
 
 
 class Data(
@@ -63,6 +78,7 @@ class Product(Data, frozen=True, kw_only=True):
     position: Position | None = None
     url: Name | None = None
     image_url: Name | None = None
+    recommendation_id: Id | None = None  # the answer that led to it
 
 
 class Line(Product, frozen=True, kw_only=True):
@@ -174,6 +190,45 @@ class CartShared(Data, frozen=True, kw_only=True):
     recipient: Text | None = None
 
 
+# Recommendations: keyed by visitor, or by person. `answer_id` is that of the API's answer, which
+# names its placement and policy: `home.mixed.0198f1c2…`.
+
+
+class ExploredSlot(Data, frozen=True, kw_only=True):
+    """A place of an answer that was drawn by lot: what each arm had put there, with the chance that
+    it had to be drawn. `features` are what the bandit knew of whom the answer was for."""
+
+    position: Position
+    arm: Name
+    products: Annotated[dict[Name, Id], Meta(max_length=16)]
+    propensities: Annotated[dict[Name, float], Meta(max_length=16)]
+    features: Annotated[dict[Name, float], Meta(max_length=32)] = {}
+
+
+class RecommendationsServed(Data, frozen=True, kw_only=True):
+    """An answer that explored, or that was drawn as a sample. `arms` are those of experiments."""
+
+    answer_id: Id
+    placement: Name
+    policy: Name
+    products: Annotated[list[Id], Meta(max_length=100)]
+    explored: Annotated[list[ExploredSlot], Meta(max_length=10)] = []
+    arms: Annotated[dict[Name, Name], Meta(max_length=16)] = {}
+
+
+class RecommendationsViewed(Data, frozen=True, kw_only=True):
+    """These products of an answer were seen."""
+
+    answer_id: Id
+    products: Annotated[list[Id], Meta(min_length=1, max_length=100)]
+
+
+class RecommendationClicked(Data, frozen=True, kw_only=True):
+    answer_id: Id
+    product_id: Id
+    position: Position | None = None
+
+
 # Carts: keyed by cart.
 
 
@@ -257,6 +312,7 @@ class CartCheckedOut(Data, frozen=True, kw_only=True):
 class CheckoutStarted(OrderFields, frozen=True, kw_only=True):
     value: Money | None = None
     products: list[Product] = []
+    cart_id: Id | None = None
 
 
 class CheckoutStepViewed(Data, frozen=True, kw_only=True):
@@ -291,6 +347,7 @@ class OrderCompleted(OrderFields, frozen=True, kw_only=True):
     """A sale: paid, or cash on delivery accepted."""
 
     products: Annotated[list[Line], Meta(min_length=1)]
+    cart_id: Id | None = None
 
 
 class OrderUpdated(OrderFields, frozen=True, kw_only=True):
@@ -693,11 +750,20 @@ class AccountClosed(Data, frozen=True, kw_only=True):
     user_id: Id
 
 
-# The shop's days, as Tillstream itself closes them: keyed by the shop's day.
+class PersonErased(Data, frozen=True, kw_only=True):
+    """Nothing that is kept says any more who this person was; their key is destroyed. `visitors`
+    are the names that they went by in a browser, erased with them."""
+
+    user_id: Id
+    visitors: list[Id] = []
+
+
+# The shop's days and months, as Tillstream itself closes them: keyed by the day, by the month.
 
 
 class DayFigure(Data, frozen=True, kw_only=True):
-    """One series' value on one day. `key` is empty where the level is `total`."""
+    """One series' value on one day. `key` is empty where the level is `total`. `parent` is what it
+    lies in, as was known by then: a variant's product, a product's category."""
 
     level: Name
     key: Name = ""
@@ -708,6 +774,7 @@ class DayFigure(Data, frozen=True, kw_only=True):
     net: SignedMoney
     orders: int
     units: int
+    parent: Name = ""
 
 
 class DayClosed(Data, frozen=True, kw_only=True):
@@ -715,6 +782,8 @@ class DayClosed(Data, frozen=True, kw_only=True):
 
     `positions` are the offsets (`orders:3` → the next one) up to which these values are complete.
     `revision` counts the day's corrections. What is too much for one event comes in `parts`.
+    By the shop's clock it `begins` and `ends` at these instants.
+    `country` is where the shop was: whose holidays its days have.
     """
 
     date: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
@@ -723,10 +792,225 @@ class DayClosed(Data, frozen=True, kw_only=True):
     revision: int = 0
     part: int = 1
     parts: int = 1
+    begins: Time | None = None
+    ends: Time | None = None
+    country: Name | None = None
 
 
 class DayCorrected(DayClosed, frozen=True, kw_only=True):
     """What came late changed a closed day: the new absolute values of the series that changed."""
+
+
+class MonthClosed(Data, frozen=True, kw_only=True):
+    """All days of a month of the shop are closed: the sum of every series over them, zeros too.
+
+    `days` says which days these are, each as it was told at that revision. `revision` counts the
+    month's corrections. What is too much for one event comes in `parts`.
+    """
+
+    month: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}$")]
+    days: dict[str, int]
+    figures: list[DayFigure]
+    revision: int = 0
+    part: int = 1
+    parts: int = 1
+
+
+class MonthCorrected(MonthClosed, frozen=True, kw_only=True):
+    """Days of a closed month were corrected: the new absolute sums of the series that changed."""
+
+
+# What amounts of one currency are worth in another: dated, and said by the staff.
+
+
+class CurrencyRate(Data, frozen=True, kw_only=True):
+    """From this day of the shop on, until the next day of which something is said. Without a rate,
+    what was said of the day is withdrawn."""
+
+    day: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    rate: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?$")] | None = None
+
+
+class CurrencyRatesChanged(Data, frozen=True, kw_only=True):
+    """1 unit of `currency` is so much `into` another. Of days that are not named, what was said
+    before holds on; the days are of one year."""
+
+    currency: Currency
+    into: Currency
+    rates: Annotated[list[CurrencyRate], Meta(min_length=1, max_length=366)]
+
+
+# What is known ahead of the shop's days: planned by the staff.
+
+_CalendarDay = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+CalendarKind = Literal["closed", "promotion", "price"]
+SalesLevel = Literal["total", "country", "category", "product", "variant"]
+
+
+class CalendarEntryPlanned(Data, frozen=True, kw_only=True):
+    """What is known of the days from `first` to `last`, both included; said again under its id, it
+    replaces what was said before.
+
+    It holds for all that `key` has at this `level`: by default for the whole shop. `value` is of a
+    price its ratio to the usual one (`"0.8"`), of a promotion its strength, where 1 is usual.
+    """
+
+    entry_id: Id
+    kind: CalendarKind
+    first: _CalendarDay
+    last: _CalendarDay
+    level: SalesLevel = "total"
+    key: Name = ""
+    value: Annotated[str, Meta(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?$")] = "1"
+    name: Name | None = None
+
+
+class CalendarEntryWithdrawn(Data, frozen=True, kw_only=True):
+    """It is not going to be so."""
+
+    entry_id: Id
+
+
+# Experiments: what falls to whom, decided by the staff, and who came to see it.
+
+ExperimentUnit = Literal["visitor", "person"]
+# Orders and what they come to, for each unit; or the share of units of whom an event tells.
+ExperimentMetric = Literal[
+    "conversion",
+    "orders",
+    "revenue",
+    "refunds",
+    "ProductClicked",
+    "ProductAddedToWishlist",
+    "ProductAdded",
+    "CheckoutStarted",
+]
+_ArmName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ExperimentArm(Data, frozen=True, kw_only=True):
+    """One of the ways that an experiment compares: the flag's `value` for those to whom it falls,
+    who are so many in proportion as its `weight`."""
+
+    name: _ArmName
+    weight: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+    value: Name | None = None
+
+
+class ExperimentSpan(Data, frozen=True, kw_only=True):
+    """An arm has all places of units from where the span before ends up to `until`, excluded."""
+
+    arm: _ArmName
+    until: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class GuardRail(Data, frozen=True, kw_only=True):
+    """What no arm may harm: fall (of refunds: rise) by more than `margin` of the control's."""
+
+    metric: ExperimentMetric
+    margin: Annotated[str, Meta(pattern=r"^0(\.[0-9]{1,6})?$")] = "0"
+
+
+class ExperimentTerms(Data, frozen=True, kw_only=True):
+    """All of an experiment, as it is from now on. The first arm is the control.
+
+    `spans` say where among a million places each arm lies: whoever has them needs no history to
+    tell a unit's arm. `traffic` is the share of units that take part, `alpha` how likely at most
+    it is ever to see a difference where there is none.
+    """
+
+    experiment_id: Id
+    flag: Annotated[str, Meta(min_length=1, max_length=128)]
+    arms: Annotated[list[ExperimentArm], Meta(min_length=2, max_length=20)]
+    spans: Annotated[list[ExperimentSpan], Meta(min_length=1, max_length=2000)]
+    name: Name | None = None
+    unit: ExperimentUnit = "visitor"
+    traffic: Annotated[str, Meta(pattern=r"^(0(\.[0-9]{1,6})?|1)$")] = "1"
+    salt: Annotated[str, Meta(max_length=128)] = ""
+    goal: ExperimentMetric = "conversion"
+    guard_rails: Annotated[list[GuardRail], Meta(max_length=20)] = []
+    alpha: Annotated[str, Meta(pattern=r"^0\.[0-9]{1,6}$")] = "0.05"
+    currency: Currency
+
+
+class ExperimentStarted(ExperimentTerms, frozen=True, kw_only=True):
+    pass
+
+
+class ExperimentChanged(ExperimentTerms, frozen=True, kw_only=True):
+    """Other weights, more or less traffic, another name. What is compared, and how, stays."""
+
+
+class ExperimentStopped(Data, frozen=True, kw_only=True):
+    """It is over. From now on everyone has `arm`, where one is named."""
+
+    experiment_id: Id
+    arm: _ArmName | None = None
+    reason: Name | None = None
+
+
+class ExperimentExposed(Data, frozen=True, kw_only=True):
+    """A unit has come to see its arm: the visitor, or, where that is the `unit`, the person."""
+
+    experiment_id: Id
+    arm: _ArmName
+    unit: ExperimentUnit = "visitor"
+
+
+# What learners have noticed.
+
+
+class DriftNoticed(Data, frozen=True, kw_only=True):
+    """Demand has shifted: the errors of forecasts are no longer what they were. They are those of
+    the day ahead, in multiples of what the seasonal naive errs by; positive where more was sold
+    than foretold. At the levels of products and variants `key` is their category."""
+
+    date: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    measure: Literal["net", "units"]
+    currency: Currency
+    level: SalesLevel
+    key: Name = ""
+    error_before: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}\.[0-9]{1,4}$")]
+    error_since: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}\.[0-9]{1,4}$")]
+
+
+class StockOutForeseen(Data, frozen=True, kw_only=True):
+    """When the day `date` was closed, a variant became more likely than not to run out of stock
+    within so many days; said once until it is less likely again."""
+
+    date: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    product_id: Id
+    variant: Name
+    available: int
+    days: Quantity
+    probability: Annotated[str, Meta(pattern=r"^[01]\.[0-9]{4}$")]
+
+
+_Decimal = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\.[0-9]{2}$")]
+
+
+class AnomalyPart(Data, frozen=True, kw_only=True):
+    """What of an anomaly falls to one key of a dimension, such as a country."""
+
+    dimension: Name
+    key: Name
+    expected: _Decimal
+    came: _Decimal
+
+
+class AnomalyNoticed(Data, frozen=True, kw_only=True):
+    """From `since` to `until` something came otherwise than it does at that hour of the week, where
+    it is between `low` and `high` 98 times out of a hundred; said once until it is as usual.
+    `parts` are those that it mostly comes from."""
+
+    metric: Name
+    since: Time
+    until: Time
+    came: _Decimal
+    expected: _Decimal
+    low: _Decimal
+    high: _Decimal
+    parts: list[AnomalyPart] = []
 
 
 class Kind(Struct, frozen=True):
@@ -753,7 +1037,10 @@ VOCABULARY: Mapping[str, Kind] = {
         *(PromotionViewed, PromotionClicked, ProductClicked, ProductViewed),
         *(ProductAddedToWishlist, ProductRemovedFromWishlist, WishlistProductAddedToCart),
         *(ProductShared, CartShared),
+        *(RecommendationsViewed, RecommendationClicked),
     ),
+    **_kinds("interactions", (), ExperimentExposed),
+    **_kinds("interactions", (), RecommendationsServed, ours=True),
     **_kinds("carts", ("cart_id",), ProductAdded, ProductRemoved, CartViewed),
     **_kinds(
         "carts",
@@ -808,6 +1095,7 @@ VOCABULARY: Mapping[str, Kind] = {
         ("user_id",),
         *(AccountRegistered, ProfileChanged, RoleChanged, PasswordChanged, AccountClosed),
         *(AddressAdded, AddressChanged, AddressRemoved, DefaultAddressChanged),
+        PersonErased,
         ours=True,
     ),
     **_kinds(
@@ -818,6 +1106,18 @@ VOCABULARY: Mapping[str, Kind] = {
     ),
     **_kinds("catalog", ("country",), TaxRatesChanged, ShippingRatesChanged, ours=True),
     **_kinds("days", ("date",), DayClosed, DayCorrected, ours=True),
+    **_kinds("days", ("month",), MonthClosed, MonthCorrected, ours=True),
+    **_kinds("days", ("currency",), CurrencyRatesChanged, ours=True),
+    **_kinds("days", ("entry_id",), CalendarEntryPlanned, CalendarEntryWithdrawn, ours=True),
+    **_kinds(
+        "days",
+        ("experiment_id",),
+        *(ExperimentStarted, ExperimentChanged, ExperimentStopped),
+        ours=True,
+    ),
+    **_kinds("days", ("date",), DriftNoticed, ours=True),
+    **_kinds("catalog", ("product_id",), StockOutForeseen, ours=True),
+    **_kinds("days", ("metric",), AnomalyNoticed, ours=True),
 }
 
 SHOP = "shop"

@@ -38,3 +38,20 @@ async def alone(
 async def taken(connection: Connection, work: str) -> bool:
     """Whether a connection has got the lock of some work, which it then keeps until its end."""
     return bool(await connection.fetchval(_TRY, work))
+
+
+async def given_up(connection: Connection, work: str) -> None:
+    """Lets others do some work that this connection has got the lock of."""
+    await connection.execute(
+        "SELECT pg_advisory_unlock(hashtextextended(current_schema() || '/' || $1, 0))", work
+    )
+
+
+HELD = """
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (classid::bigint << 32) | objid::bigint
+            = hashtextextended(current_schema() || '/' || {work}, 0)
+"""
+"""The lock of some `work`, which is SQL, if anybody has got it."""

@@ -121,13 +121,16 @@ def _decode(kind: type, value: object) -> Any:
     raise NotImplementedError(kind)
 
 
-# A shop has few prices: the same ones are read and written again and again.
-_decode_text = lru_cache(maxsize=1 << 16)(_decode)
-_text = lru_cache(maxsize=1 << 16)(text)
+# A shop has few prices: the same ones are read and written again and again. What is added up is
+# seldom the same, and would fill whatever room there is: this much comes to 4 MiB.
+_REMEMBERED = 1 << 13
+_decode_text = lru_cache(maxsize=_REMEMBERED)(_decode)
+shown = lru_cache(maxsize=_REMEMBERED)(text)
+"""As `text`, for amounts that come again and again."""
 
 
 def encode(value: object) -> str:
     """msgspec's hook for the way out."""
     if isinstance(value, SignedMoney):
-        return _text(value)
+        return shown(value)
     raise NotImplementedError(type(value))

@@ -18,147 +18,46 @@ from collections.abc import (
     Sequence,
     Set,
 )
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, repeat
-from types import MappingProxyType
-from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
-from uuid import UUID
+from typing import Any, Generic, TypeVar
 
 import msgspec
-import numpy as np
 import structlog
-import xxhash
-from aiokafka import ConsumerRecord
-from faust.types import TP
-from msgspec import Struct
+from aiokafka import ConsumerRecord, TopicPartition
 
-from streams import codec
-from streams.codec import Fact, Refused
+from streams.aside import WORTH_A_THREAD, aside
+from streams.batch import (
+    Batch,
+    LogChanged,
+    Moved,
+    Partition,
+    Prepared,
+    Progress,
+    Store,
+    Transient,
+    after,
+)
+from streams.chunk import FRESH_SECONDS, Chunk
 from streams.crash_points import reached
-from streams.dedupe import Seen, Window
-from streams.events import Event
+from streams.dedupe import Window
 from streams.log import APPEND_SECONDS
 from streams.readback import log_ends, read_back
+from streams.records import check_last, check_log, decode_part, remember
 from streams.topic_ids import described
-from streams.topics import key_of, partition_of
-from streams.transport import FRESH_SECONDS, Chunk
 
 logger = structlog.get_logger()
 
-Prepared = TypeVar("Prepared")
-P = ParamSpec("P")
+
 T = TypeVar("T")
 
 _RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _RELEASE_SECONDS = 8.0
-_WORTH_A_THREAD = 200
 _RECORD_BYTES = 4096  # a larger record counts as several, where their number is bounded
-_REBUILD = "to make the figures those of the log as it is now, run `tillstream rebuild all`"
 # What is received now may take as long to be appended as a producer is patient (see `Log`): so long
 # a later record of a partition may bear an earlier time.
 _UNSEEN = timedelta(seconds=FRESH_SECONDS + APPEND_SECONDS)
-
-
-class Partition(NamedTuple):
-    """A partition of a topic by its own name, without the prefix it may bear in Kafka."""
-
-    topic: str
-    number: int
-
-
-class Quarantined(Struct, frozen=True):
-    """A record that is no event, kept whole with its reason."""
-
-    offset: int
-    event_id: str | None
-    field: str
-    reason: str
-    key: bytes | None
-    value: bytes | None
-    timestamp_ms: int
-    shop: str | None = None
-
-
-class Part(Struct, frozen=True):
-    """One partition's share of a batch: every offset in [first, next) is accounted for."""
-
-    partition: Partition
-    first: int
-    next: int
-    facts: Sequence[Fact]
-    quarantined: Sequence[Quarantined]
-    repeated: Sequence[int]
-    last_digest: int
-    until_ms: int
-
-
-class Batch(Struct, frozen=True):
-    """What one transaction applies: parts of distinct partitions, sorted by partition."""
-
-    parts: Sequence[Part]
-    seek: int
-
-    def records(self) -> int:
-        """How many offsets it accounts for."""
-        return sum(part.next - part.first for part in self.parts)
-
-    def facts(self, topics: Collection[str]) -> list[Fact]:
-        """Those of these topics, partition by partition."""
-        return [
-            fact for part in self.parts if part.partition.topic in topics for fact in part.facts
-        ]
-
-
-class Progress(Struct, frozen=True):
-    """What the store knows of a partition: where to go on, what stood before, and which records a
-    person has told the group to pass by, with the reasons."""
-
-    next_offset: int
-    topic_id: UUID
-    last_digest: int | None
-    skipped: Mapping[int, str] = {}
-
-
-class Moved(Exception):
-    """The store's offsets are not where a batch begins; nothing of it was applied."""
-
-    def __init__(self, next_offsets: Mapping[Partition, int]) -> None:
-        super().__init__(f"the store has moved on: {dict(next_offsets)}")
-        self.next_offsets = next_offsets
-
-
-class Transient(Exception):
-    """The store could not be reached, or asked for another try. The outcome may be unknown."""
-
-
-class LogChanged(Exception):
-    """The log is not the one that was read before. Reading on would skip or double: rebuild."""
-
-
-class Store(Protocol[Prepared]):
-    """Where a group's progress and read models live."""
-
-    async def progress(self, ids: Mapping[Partition, UUID]) -> Mapping[Partition, Progress]:
-        """Of each partition; one that was never read begins at 0 of the topic with this id."""
-
-    async def prepare(self, batch: Batch, before: Prepared | None = None) -> Prepared:
-        """Folds a batch, as if the one before were applied. Raises Transient."""
-
-    async def commit(self, prepared: Prepared) -> None:
-        """Applies a batch and its offsets, wholly or not at all. Raises Moved, Transient."""
-
-    async def caught_up(self, next_offsets: Mapping[Partition, int], at: datetime) -> None:
-        """Notes that nothing was waiting behind these offsets at that time."""
-
-    async def resumed(self) -> None:
-        """Reading begins again, perhaps after a crash: what is derived may be behind."""
-
-
-def digest(record: ConsumerRecord) -> int:
-    """What tells one record from another, as a signed 64-bit integer for Postgres."""
-    return xxhash.xxh3_64_intdigest(record.value or b"") - (1 << 63)
 
 
 class GroupReader(Generic[Prepared]):
@@ -197,7 +96,9 @@ class GroupReader(Generic[Prepared]):
 
     # What the transport asks.
 
-    async def resume(self, partitions: Set[TP], seek: int) -> Mapping[TP, int]:
+    async def resume(
+        self, partitions: Set[TopicPartition], seek: int
+    ) -> Mapping[TopicPartition, int]:
         """Checks the log against what was read before and rebuilds the dedupe windows.
 
         Raises LogChanged.
@@ -229,10 +130,12 @@ class GroupReader(Generic[Prepared]):
         except TimeoutError:
             logger.warning("a commit was still under way when partitions went")
 
-    def _partition(self, tp: TP) -> Partition:
+    def _partition(self, tp: TopicPartition) -> Partition:
         return Partition(tp.topic.removeprefix(self._prefix), tp.partition)
 
-    async def _check(self, wanted: Mapping[Partition, TP]) -> Mapping[Partition, Progress]:
+    async def _check(
+        self, wanted: Mapping[Partition, TopicPartition]
+    ) -> Mapping[Partition, Progress]:
         if not wanted:
             return {}
         topics = await described(self._bootstrap, {tp.topic for tp in wanted.values()})
@@ -255,7 +158,7 @@ class GroupReader(Generic[Prepared]):
 
     async def _read_back(
         self,
-        wanted: Mapping[Partition, TP],
+        wanted: Mapping[Partition, TopicPartition],
         progress: Mapping[Partition, Progress],
         starts: Mapping[Partition, int],
     ) -> None:
@@ -267,7 +170,7 @@ class GroupReader(Generic[Prepared]):
             first = end - (self._window if new else 1)
             stretches[tp] = (max(first, starts[partition], 0), end)
         async for tp, records in read_back(self._bootstrap, stretches):
-            partition = self._partition(TP(tp.topic, tp.partition))
+            partition = self._partition(TopicPartition(tp.topic, tp.partition))
             if self._windows[partition].end != progress[partition].next_offset:
                 remember(records, self._windows[partition])
             if records[-1].offset + 1 == progress[partition].next_offset:
@@ -299,7 +202,7 @@ class GroupReader(Generic[Prepared]):
                 under_way.result()
             events, batch = await decoding
             reached("decoded")
-            behind = batch.records() >= _WORTH_A_THREAD
+            behind = batch.records() >= WORTH_A_THREAD
             if behind:
                 decoding = asyncio.create_task(self._next_batch())
             if batch.parts:
@@ -330,7 +233,9 @@ class GroupReader(Generic[Prepared]):
         records: dict[Partition, list[ConsumerRecord]] = defaultdict(list)
         for chunk in chunks:
             if chunk.seek == seek:
-                records[self._partition(TP(chunk.topic, chunk.partition))].extend(chunk.records)
+                records[self._partition(TopicPartition(chunk.topic, chunk.partition))].extend(
+                    chunk.records
+                )
         parts = [
             decode_part(
                 p, records[p], self._windows[p], self._partitions[p.topic], self._known[p].skipped
@@ -384,13 +289,13 @@ class GroupReader(Generic[Prepared]):
 
     # What a timer does.
 
-    async def note_caught_up(self, highwater: Callable[[TP], int | None]) -> None:
+    async def note_caught_up(self, highwater: Callable[[TopicPartition], int | None]) -> None:
         """Tells the store up to when the figures are complete, where nothing waits."""
         at = self._clock() - _UNSEEN
         idle = {
             partition: offset
             for partition, offset in self._applied.items()
-            if highwater(TP(self._prefix + partition.topic, partition.number)) == offset
+            if highwater(TopicPartition(self._prefix + partition.topic, partition.number)) == offset
         }
         if idle and not self._committing.locked():
             await self._store.caught_up(idle, at)
@@ -401,7 +306,10 @@ class GroupReader(Generic[Prepared]):
 
         Raises LogChanged, or a KafkaError or ReadBackFailed where Kafka does not answer.
         """
-        known = {TP(self._prefix + p.topic, p.number): (p, at) for p, at in self._known.items()}
+        known = {
+            TopicPartition(self._prefix + p.topic, p.number): (p, at)
+            for p, at in self._known.items()
+        }
         if not known:
             return
         topics = await described(self._bootstrap, {tp.topic for tp in known})
@@ -411,20 +319,7 @@ class GroupReader(Generic[Prepared]):
         last = {tp: (at.next_offset - 1, at.next_offset) for tp, (_, at) in known.items()}
         there = {tp: span for tp, span in last.items() if span[0] >= max(ends[tp][0], 0)}
         async for tp, records in read_back(self._bootstrap, there):
-            check_last(*known[TP(tp.topic, tp.partition)], records[-1])
-
-
-async def aside(size: int, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Computes in a thread, so that the loop can go on talking to Postgres meanwhile; at once, if
-    there is so little that handing it over would take longer."""
-    if size < _WORTH_A_THREAD:
-        return compute(*args, **kwargs)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_ASIDE, partial(compute, *args, **kwargs))
-
-
-# One thread: two would only take the interpreter from each other.
-_ASIDE = ThreadPoolExecutor(1, "aside")
+            check_last(*known[TopicPartition(tp.topic, tp.partition)], records[-1])
 
 
 class _Inbox:
@@ -466,171 +361,3 @@ class _Inbox:
         event, records = self._waiting.popleft()
         self._records -= records
         return event, records
-
-
-def identify(record: ConsumerRecord) -> tuple[Event | Refused, int, int]:
-    """A record's envelope, or why it has none, with what the window knows it by."""
-    try:
-        event = codec.decode_envelope(record.value)
-    except Refused as refused:
-        # Nothing repeats a record that has no id: its own position stands in for one.
-        return refused, xxhash.xxh3_64_intdigest(b"\0%d" % record.offset), 0
-    return event, codec.identity(event), codec.fingerprint(event)
-
-
-def judge(
-    records: Sequence[ConsumerRecord], ids: Sequence[int], prints: Sequence[int], window: Window
-) -> Sequence[int]:
-    """What the window says of each record (a `Seen`); from now on it knows them."""
-    offsets = np.fromiter((record.offset for record in records), np.int64, len(records))
-    seen = window.take(offsets, np.array(ids, np.uint64), np.array(prints, np.uint64))
-    found: list[int] = seen.tolist()
-    return found
-
-
-def remember(records: Sequence[ConsumerRecord], window: Window) -> None:
-    """Lets the window know records that were applied before."""
-    _, ids, prints = zip(*map(identify, records), strict=True)
-    judge(records, ids, prints, window)
-
-
-def decode_part(
-    partition: Partition,
-    records: Sequence[ConsumerRecord],
-    window: Window,
-    partitions: int,
-    skipped: Mapping[int, str] = MappingProxyType({}),
-) -> Part:
-    """Facts, repeats and what is to be quarantined, of the next records of one of so many
-    partitions; of those, some are passed by at a person's word."""
-    first, last = records[0].offset, records[-1].offset
-    if last - first + 1 != len(records):
-        raise LogChanged(f"{partition}: offsets {first} to {last} came with a gap among them")
-    events: list[Event | Refused] = []
-    found: list[Fact | Refused] = []
-    ids, prints = [], []
-    for record in records:
-        event, number, print_ = identify(record)
-        ids.append(number)
-        prints.append(print_)
-        events.append(event)
-        found.append(_fact(partition, record, event, partitions))
-    facts: list[Fact] = []
-    quarantined: list[Quarantined] = []
-    repeated: list[int] = []
-    seen = judge(records, ids, prints, window)
-    for record, event, fact, what in zip(records, events, found, seen, strict=True):
-        if what == _REPEATED:
-            repeated.append(record.offset)
-        elif what == _CONTRADICTED:
-            quarantined.append(_quarantine(record, event, _OTHERWISE))
-        elif isinstance(fact, Refused):
-            quarantined.append(_quarantine(record, event, fact))
-        elif record.offset in skipped:
-            reason = Refused("", f"skipped: {skipped[record.offset]}")
-            quarantined.append(_quarantine(record, event, reason))
-        else:
-            facts.append(fact)
-    return Part(
-        partition,
-        first=first,
-        next=last + 1,
-        facts=facts,
-        quarantined=quarantined,
-        repeated=repeated,
-        last_digest=digest(records[-1]),
-        until_ms=records[-1].timestamp - int(APPEND_SECONDS * 1000),
-    )
-
-
-_REPEATED, _CONTRADICTED = int(Seen.REPEATED), int(Seen.CONTRADICTED)
-_OTHERWISE = Refused("id", "used before for an event that says something else")
-
-
-def _fact(
-    partition: Partition, record: ConsumerRecord, event: Event | Refused, partitions: int
-) -> Fact | Refused:
-    """What a record says, or why it says nothing."""
-    if isinstance(event, Refused):
-        return event
-    if record.key != key_of(event):
-        return Refused("subject", "the record's key is not that of the event's subject")
-    topic, number = partition
-    if partition_of(record.key, partitions) != number:
-        # Another producer's partitioner: its copy of a subject would live beside ours.
-        return Refused(
-            "subject", f"its key lives on partition {partition_of(record.key, partitions)}"
-        )
-    try:
-        return Fact(topic, number, record.offset, event, codec.decode_data(event, topic))
-    except Refused as refused:
-        return refused
-
-
-def _quarantine(record: ConsumerRecord, event: Event | Refused, refused: Refused) -> Quarantined:
-    return Quarantined(
-        record.offset,
-        None if isinstance(event, Refused) else event.id,
-        refused.field,
-        refused.reason,
-        record.key,
-        record.value,
-        record.timestamp,
-        codec.shop_of(record.value) if isinstance(event, Refused) else event.shop,
-    )
-
-
-def after(batch: Batch, next_offsets: Mapping[Partition, int]) -> Batch:
-    """What is left of a batch where the store is ahead of it.
-
-    Raises LogChanged where the store is behind: it was set back while we were reading.
-    """
-    parts = []
-    for part in batch.parts:
-        start = next_offsets.get(part.partition, part.first)
-        if start < part.first:
-            raise LogChanged(f"{part.partition}: the store is at {start}, read to {part.first}")
-        if start < part.next:
-            parts.append(_trim(part, start))
-    return Batch(parts, batch.seek)
-
-
-def _trim(part: Part, start: int) -> Part:
-    return Part(
-        part.partition,
-        first=start,
-        next=part.next,
-        facts=[fact for fact in part.facts if fact.offset >= start],
-        quarantined=[record for record in part.quarantined if record.offset >= start],
-        repeated=[offset for offset in part.repeated if offset >= start],
-        last_digest=part.last_digest,
-        until_ms=part.until_ms,
-    )
-
-
-def check_log(
-    partition: Partition, progress: Progress, topic_id: UUID, start: int, end: int
-) -> None:
-    """Raises LogChanged where reading on would skip or double events."""
-    name = f"{partition.topic}:{partition.number}"
-    if progress.topic_id != topic_id:
-        raise LogChanged(f"{name}: the topic was recreated; {_REBUILD}")
-    if end < progress.next_offset:
-        raise LogChanged(
-            f"{name}: the log ends at {end}, but was read to {progress.next_offset}: "
-            f"its tail was lost; {_REBUILD}"
-        )
-    if start > progress.next_offset:
-        raise LogChanged(
-            f"{name}: the log begins at {start}, but was read only to {progress.next_offset}: "
-            f"retention has passed the reader; {_REBUILD}"
-        )
-
-
-def check_last(partition: Partition, progress: Progress, record: ConsumerRecord) -> None:
-    """Raises LogChanged where another record stands where the last one applied stood."""
-    if progress.last_digest is not None and progress.last_digest != digest(record):
-        raise LogChanged(
-            f"{partition.topic}:{partition.number}:{record.offset}: another record stands where "
-            f"the last one applied stood; {_REBUILD}"
-        )

@@ -11,12 +11,11 @@ This leans on Faust's private API: `tests/integration/test_transport.py` holds i
 """
 
 import asyncio
-import time
-from collections.abc import Mapping, Sequence, Set
-from typing import Any, ClassVar, Protocol, cast
+from collections.abc import Sequence, Set
+from typing import Any, ClassVar, cast
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import (
     ConsumerStoppedError,
     IllegalStateError,
@@ -26,53 +25,10 @@ from aiokafka.errors import (
 from faust.transport.consumer import CONSUMER_FETCHING
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
-from msgspec import Struct
+
+from streams.chunk import Chunk, Reader, fresh_highwater
 
 logger = structlog.get_logger()
-
-
-class Chunk(Struct, frozen=True, gc=False):
-    """What one fetch brought for one partition: ascending offsets, at least one record.
-
-    `seek` counts the seeks of the consumer: a chunk that was fetched before the last seek is void.
-    """
-
-    topic: str
-    partition: int
-    records: Sequence[ConsumerRecord]
-    seek: int
-
-
-# The end of the log is known as of the last answer to a fetch, which comes every half second: one
-# older than this tells nothing.
-FRESH_SECONDS = 2.0
-
-
-def fresh_highwater(consumer: AIOKafkaConsumer, tp: TP) -> int | None:
-    """The end of a partition; None where Kafka has not said so just now, or it is not ours."""
-    partition = TopicPartition(tp.topic, tp.partition)
-    try:
-        asked = consumer.last_poll_timestamp(partition)
-        if asked is None or asked / 1000 < time.time() - FRESH_SECONDS:
-            return None
-        end: int | None = consumer.highwater(partition)
-    except AssertionError:  # a rebalance takes partitions away before it says so
-        return None
-    else:
-        return end
-
-
-class Reader(Protocol):
-    """Who knows where reading goes on, and must hear when partitions go."""
-
-    async def resume(self, partitions: Set[TP], seek: int) -> Mapping[TP, int]:
-        """The next offset to read of each partition, once all that is under way has ended.
-
-        From here on only chunks of this `seek` count.
-        """
-
-    async def release(self) -> None:
-        """Partitions are about to go: drop what waits, end what is under way."""
 
 
 class ChunkConsumer(driver.Consumer):
@@ -93,7 +49,9 @@ class ChunkConsumer(driver.Consumer):
         try:
             # Faust would give up sooner or later and leave a worker that reads nothing for ever.
             async with asyncio.timeout(0.8 * self.app.conf.broker_request_timeout):
-                positions = await self.transport.reader.resume(self.assignment(), self.seeks)
+                assigned = {TopicPartition(*tp) for tp in self.assignment()}
+                found = await self.transport.reader.resume(assigned, self.seeks)
+                positions = {TP(*tp): offset for tp, offset in found.items()}
                 self._expected = dict(positions)  # first: a poll may return as soon as it is sought
                 await self._thread.seek_wait(positions)
         except IllegalStateError as error:
@@ -111,7 +69,7 @@ class ChunkConsumer(driver.Consumer):
 
     def fresh_highwater(self, tp: TP) -> int | None:
         """The end of a partition; None where Kafka has not said so just now."""
-        return fresh_highwater(self._thread._ensure_consumer(), tp)
+        return fresh_highwater(self._thread._ensure_consumer(), TopicPartition(*tp))
 
     async def on_partitions_revoked(self, revoked: Set[TP]) -> None:
         """Lets the reader end what it has under way before anyone else may begin."""
