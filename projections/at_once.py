@@ -10,7 +10,7 @@ from typing import Any
 
 from projections import fence
 from projections.read_model import Figure, ReadModel, Setting, Transaction, as_json
-from streams.subscribe import Part
+from streams.batch import Part
 
 MOST_RECORDS = 200
 

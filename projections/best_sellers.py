@@ -14,7 +14,6 @@ from projections.read_model import (
     Setting,
     Transaction,
     Write,
-    write_alone,
 )
 from streams import money
 
@@ -78,11 +77,6 @@ _WRITE = """
 """
 
 
-async def upsert(transaction: Transaction, rows: Sequence[Any], setting: Setting) -> list[Figure]:
-    """Adds to the rows; those that are live come back as figures with their new values."""
-    return await write_alone(transaction, WRITE, rows, setting)
-
-
 async def live(transaction: Transaction, setting: Setting) -> list[Figure]:
     """Every figure that is live, to fill Redis with."""
     rows = await transaction.fetch(
@@ -114,7 +108,6 @@ BEST_SELLERS = ReadModel(
     "best_sellers",
     version=1,
     fold=fold,
-    upsert=upsert,
     write=WRITE,
     live=live,
     contents=_CONTENTS,

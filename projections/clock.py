@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
+_BEGINNING, _END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _QUARTER = 900  # seconds; every zone's offset, now, is a multiple of this
 _HOUR = 3600
 
@@ -48,6 +50,18 @@ class ShopClock:
     def midnight(self, day: date) -> datetime:
         """The instant, in UTC, when a day of the shop begins."""
         return datetime.combine(day, time(), self.zone).astimezone(UTC)
+
+    def span(self, first: date | None, last: date | None) -> tuple[datetime, datetime]:
+        """From when, and before when, are the days first..last; None is as far as time goes."""
+        return (
+            self.midnight(first) if first else _BEGINNING,
+            self.midnight(last + _DAY) if last else _END,
+        )
+
+
+def following(month: date) -> date:
+    """The first day of the month after that of a day."""
+    return (month.replace(day=28) + 4 * _DAY).replace(day=1)
 
 
 def instant(hour: int) -> datetime:

@@ -43,9 +43,10 @@ logger = structlog.get_logger()
 
 GROUP, TOPIC = "sales", "orders"  # whose watermark ends a day
 _MOST_DAYS = 31  # in a turn
+_MOST_FIGURES = 100_000  # in a turn, about; a day is told whole
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 2.0
-_REST = 2  # a turn that leaves some to do is followed by a rest this many times as long
+_REST = 1  # a turn that leaves some to do is followed by a rest this many times as long
 
 
 class Snapshot(NamedTuple):
@@ -80,6 +81,8 @@ class Closer:
             try:
                 async with alone(self._connect, "days") as connection:
                     await self.recall(connection)
+                    if former := await tables.note_former(connection):
+                        logger.info("closed days lack levels that are told today", days=former)
                     while True:
                         begun = time.monotonic()
                         more = await self.turn(connection)
@@ -94,16 +97,17 @@ class Closer:
         """Where nothing is known to be told, as after a rebuild: what the log of days says."""
         if await connection.fetchval("SELECT EXISTS (SELECT FROM days)"):
             return
-        if not (told := recall(await self._told())):
-            return
+        spans: dict[str, list[date]] = defaultdict(list)
+        events = await self._told()
         async with connection.transaction():
-            of_shop: dict[str, dict[date, Told]] = defaultdict(dict)
-            for (shop, day), known in told.items():
-                of_shop[shop][day] = known
-            for shop, days in of_shop.items():
-                await tables.save_told(connection, shop, days)
+            for (shop, day), known in recall(events):
+                await tables.save_told(connection, shop, {day: known})
+                spans[shop].append(day)
+            for shop, days in spans.items():
                 await tables.save_shop(connection, shop, Shop(min(days), max(days)))
-        logger.info("the closed days are those of the log", days=len(told))
+        if spans:
+            number = sum(map(len, spans.values()))
+            logger.info("the closed days are those of the log", days=number)
 
     async def turn(self, connection: Connection) -> bool:
         """Tells some of what there is to tell; whether there may be more."""
@@ -162,10 +166,17 @@ class Closer:
         snapshot: Snapshot,
         most: int,
     ) -> tuple[list[date], bool]:
-        """The days of a shop that close now, and whether there may be more; the shop is saved."""
+        """The days of a shop that close now, and whether there may be more; the shop is saved.
+
+        None closes while former days are not told at every level: who learns of a new level learns
+        its days in their order when the next one closes, and can then only mend what comes later.
+        """
         open_days = {note.day: note.when for note in notes if note.revision is None}
         shop, days, more = heard(known, open_days, self._rules), list[date](), False
-        if shop is not None and may_close(shop, snapshot.at, self._rules):
+        former = any(note.former for note in notes)
+        if shop is not None and not former and may_close(shop, snapshot.at, self._rules):
+            series = await tables.series_count(transaction, name)
+            most = min(most, max(1, _MOST_FIGURES // (series + 1)))
             until = shop.next_day + timedelta(days=most)
             days, next_day = closable(
                 shop,
@@ -192,29 +203,40 @@ class Closer:
         late: Sequence[Note],
         snapshot: Snapshot,
     ) -> None:
-        """Tells what closing days come to, and late ones, where that is not what was told."""
-        sales = await tables.sales(
-            transaction, self._rules.clock, shop, [*days, *(note.day for note in late)]
-        )
+        """Tells what closing days come to, and late ones, where that is not what was told. One
+        after the other: a day of a large shop is much to hold."""
         first_days = await tables.first_days(transaction, shop) if days else {}
-        spoken: dict[date, Told] = {}
         for day in days:
-            figures = closing_figures(first_days, day, sales.get(day, {}))
+            sales = await tables.sales(transaction, shop, day)
+            figures = closing_figures(first_days, day, sales)
             first_days |= {series: min(day, first_days.get(series, day)) for series in figures}
-            spoken[day] = Told(0, snapshot.now, figures)
-        told = await tables.told(transaction, shop, [note.day for note in late])
-        for day, _, _, revision in late:
-            figures = corrections(told.get(day, {}), sales.get(day, {}))
+            await self._say(transaction, shop, day, Told(0, snapshot.now, figures), snapshot)
+        for day, _, _, revision, _ in late:
+            told = await tables.told(transaction, shop, [day])
+            sales = await tables.sales(transaction, shop, day)
+            figures = corrections(told.get(day, {}), sales)
             if figures and revision is not None:
-                spoken[day] = Told(revision + 1, snapshot.now, figures)
-        await tables.save_told(transaction, shop, spoken)
-        events = [
-            event
-            for day, (revision, now, figures) in spoken.items()
-            for event in telling(shop, day, revision, figures, snapshot.positions, now)
-        ]
-        if events:
-            await enqueue(transaction, events)
+                news = Told(revision + 1, snapshot.now, figures)
+                await self._say(transaction, shop, day, news, snapshot)
+        await tables.looked_at(transaction, shop, [note.day for note in late])
+
+    async def _say(
+        self, transaction: Transaction, shop: str, day: date, told: Told, snapshot: Snapshot
+    ) -> None:
+        await tables.save_told(transaction, shop, {day: told})
+        parents = await tables.parents(
+            transaction, self._rules.clock, shop, day, day + timedelta(days=1)
+        )
+        revision, now, figures = told
+        await enqueue(
+            transaction,
+            telling(
+                *(shop, day, revision, figures, snapshot.positions, now),
+                parents=parents,
+                country=self._rules.country,
+                span=self._rules.clock.span(day, day),
+            ),
+        )
 
 
 async def told_in_the_log(bootstrap: str, prefix: str) -> list[Event]:

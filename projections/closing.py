@@ -10,7 +10,8 @@ There a day is over once something of a later day was heard and both have settle
 clock; or once the importer says that all of it is there; or after a long silence.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
@@ -18,15 +19,19 @@ from uuid import NAMESPACE_URL, uuid5
 from msgspec import Struct
 
 from projections.clock import ShopClock
+from projections.days import DENSE
 from streams import codec
 from streams.codec import Refused
-from streams.events import DayClosed, DayCorrected, DayFigure, Event
+from streams.events import VOCABULARY, Data, DayClosed, DayCorrected, DayFigure, Event
 from streams.money import Money, SignedMoney
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "tillstream/days")
 _DAY = timedelta(days=1)
 _MOST_BURSTS = 10  # what never settles is told nevertheless, after so many times the rest
-_MOST_FIGURES = 800  # in an event: at the largest some 1,000 bytes each
+_MOST_FIGURES = 800  # in an event
+_MOST_BYTES = 850_000  # in an event, of figures as long as they can come to be
+_FIGURE_BYTES = 250  # of one, besides its names
+_CHARACTER_BYTES = 6  # at most, as JSON writes one
 
 
 # When.
@@ -34,11 +39,12 @@ _MOST_FIGURES = 800  # in an event: at the largest some 1,000 bytes each
 
 class Rules(Struct, frozen=True):
     """How days end. `grace`: how long after its end a day waits for what is late. `settle`: how
-    long what is late must have rested before it is told."""
+    long what is late must have rested before it is told. `country`: where the shops are."""
 
     clock: ShopClock
     grace: timedelta
     settle: timedelta
+    country: str = ""
 
     def over(self, day: date) -> datetime:
         """When a day ends for whoever is live."""
@@ -141,7 +147,7 @@ def closable(
 
 
 class Series(NamedTuple):
-    """What is told of each day: a key of one level (a dimension of `revenue`), in one currency."""
+    """What is told of each day: a key of one level (of `days.LEVELS`), in one currency."""
 
     level: str
     key: str
@@ -160,12 +166,18 @@ class Values(NamedTuple):
 
 NOTHING = Values()
 Figures = Mapping[Series, Values]
+Parents = Mapping[tuple[str, str], str]
+"""By level and key, what it lies in: a product's category, a variant's product."""
 
 
 def closing_figures(first_days: Mapping[Series, date], day: date, sales: Figures) -> Figures:
-    """A day's value of every series that has begun, zeros included."""
+    """A day's value of every series that has begun, zeros included where the level is dense."""
     begun = {series for series, first in first_days.items() if first <= day}
-    return {series: sales.get(series, NOTHING) for series in sorted(begun | set(sales))}
+    return {
+        series: sales.get(series, NOTHING)
+        for series in sorted(begun | set(sales))
+        if series.level in DENSE or sales.get(series, NOTHING) != NOTHING
+    }
 
 
 def corrections(told: Figures, sales: Figures) -> Figures:
@@ -187,11 +199,14 @@ def telling(
     figures: Figures,
     positions: Mapping[str, int],
     now: datetime,
+    parents: Parents | None = None,
+    country: str = "",
+    span: tuple[datetime | None, datetime | None] = (None, None),
 ) -> list[Event]:
-    """What is told of a day: its closing as revision 0, else a correction; mostly one event."""
-    listed = [_figure(series, values) for series, values in figures.items()]
+    """What is told of a day: its closing as revision 0, else a correction; mostly one event. `span`
+    is when it begins and ends."""
     kind = DayCorrected if revision else DayClosed
-    parts = range(0, max(len(listed), 1), _MOST_FIGURES)
+    parts = parts_of(figures, parents or {})
     return [
         Event(
             id=str(uuid5(_NAMESPACE, f"{shop}\0{day}\0{revision}\0{part}")),
@@ -205,18 +220,37 @@ def telling(
                 kind(
                     date=day.isoformat(),
                     positions=dict(positions),
-                    figures=listed[start : start + _MOST_FIGURES],
+                    figures=listed,
                     revision=revision,
                     part=part,
                     parts=len(parts),
+                    country=country or None,
+                    begins=span[0],
+                    ends=span[1],
                 )
             ),
         )
-        for part, start in enumerate(parts, 1)
+        for part, listed in enumerate(parts, 1)
     ]
 
 
-def _figure(series: Series, values: Values) -> DayFigure:
+def parts_of(figures: Figures, parents: Parents) -> list[list[DayFigure]]:
+    """Figures as events have them, the dense levels first, in as many parts as it takes, one at
+    least."""
+    parts, size = [list[DayFigure]()], 0
+    for series, values in sorted(figures.items(), key=lambda one: one[0].level not in DENSE):
+        figure = as_figure(series, values, parents.get((series.level, series.key), ""))
+        letters = len(figure.key) + len(figure.parent)
+        size += _FIGURE_BYTES + _CHARACTER_BYTES * letters
+        if len(parts[-1]) == _MOST_FIGURES or size > _MOST_BYTES:
+            parts.append([])
+            size = _FIGURE_BYTES + _CHARACTER_BYTES * letters
+        parts[-1].append(figure)
+    return parts
+
+
+def as_figure(series: Series, values: Values, parent: str = "") -> DayFigure:
+    """A series' values as events have them."""
     gross, discounts, refunds, orders, units = values
     return DayFigure(
         level=series.level,
@@ -228,6 +262,14 @@ def _figure(series: Series, values: Values) -> DayFigure:
         net=SignedMoney(gross - discounts - refunds),
         orders=orders,
         units=units,
+        parent=parent,
+    )
+
+
+def of_figure(one: DayFigure) -> tuple[Series, Values]:
+    """A series and its values, as an event has them."""
+    return Series(one.level, one.key, one.currency), Values(
+        int(one.gross), int(one.discounts), int(one.refunds), one.orders, one.units
     )
 
 
@@ -239,26 +281,34 @@ class Told(NamedTuple):
     figures: Figures
 
 
-def recall(events: Iterable[Event]) -> dict[tuple[str, date], Told]:
-    """What the log of days comes to, by shop and day. The higher revision holds."""
-    spoken: dict[tuple[str, date], list[tuple[int, datetime, Sequence[DayFigure]]]] = {}
+def recall(events: Iterable[Event]) -> Iterator[tuple[tuple[str, date], Told]]:
+    """What the log of days comes to, by shop and day, one day at a time: all of it would be too
+    much to hold. The higher revision holds."""
+    for (shop, subject), of_day in sorted(by_subject(events, DayClosed).items()):
+        said = [(event.time, decoded) for event in of_day if (decoded := _day_closed(event))]
+        if said:
+            said.sort(key=lambda one: one[1].revision)
+            figures = {
+                series: values
+                for _, data in said
+                for series, values in map(of_figure, data.figures)
+            }
+            at, last = said[-1]
+            yield (shop, date.fromisoformat(subject)), Told(last.revision, at, figures)
+
+
+def by_subject(events: Iterable[Event], kind: type[Data]) -> dict[tuple[str, str], list[Event]]:
+    """The events of a kind, and of those that it has become, by shop and what they are about."""
+    found: dict[tuple[str, str], list[Event]] = defaultdict(list)
     for event in events:
-        try:
-            data = codec.decode_data(event, "days")
-        except Refused:
-            continue
-        assert isinstance(data, DayClosed)
-        of_day = spoken.setdefault((event.shop, date.fromisoformat(data.date)), [])
-        of_day.append((data.revision, event.time, data.figures))
-    told = {}
-    for of_what, of_day in spoken.items():
-        of_day.sort(key=lambda said: said[0])
-        figures = {
-            Series(one.level, one.key, one.currency): Values(
-                int(one.gross), int(one.discounts), int(one.refunds), one.orders, one.units
-            )
-            for _, _, listed in of_day
-            for one in listed
-        }
-        told[of_what] = Told(of_day[-1][0], of_day[-1][1], figures)
-    return told
+        if event.type in VOCABULARY and issubclass(VOCABULARY[event.type].data, kind):
+            found[event.shop, event.subject].append(event)
+    return found
+
+
+def _day_closed(event: Event) -> DayClosed | None:
+    try:
+        data = codec.decode_data(event, "days")
+    except Refused:
+        return None
+    return data if isinstance(data, DayClosed) and data.date == event.subject else None

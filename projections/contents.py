@@ -6,7 +6,7 @@ hash of the key: of two tables that differ, only those parts are read of which t
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, NamedTuple
 
 from projections.clock import ShopClock
@@ -118,8 +118,7 @@ async def of_day(side: Side, contents: Contents, shop: str, day: date, clock: Sh
         """,  # noqa: S608
         shop,
         day,
-        clock.midnight(day),
-        clock.midnight(day + timedelta(days=1)),
+        *clock.span(day, day),
     )
     return _by_key(rows, contents)
 

@@ -10,18 +10,22 @@ from typing import Any
 
 from projections.orders import Posting
 from projections.read_model import (
-    Figure,
     Folded,
     ReadModel,
     Row,
     Setting,
     Transaction,
     Write,
-    write_alone,
 )
 from streams import money
 
-LEVELS = ("total", "category")  # dimensions of `revenue`; to tell of one more is one more word
+LEVELS = ("total", "country", "category", "product", "variant")
+"""Dimensions of `sales_periods`; to tell of one more is one more word."""
+
+DENSE = LEVELS[:3]
+"""Of these every series that has begun is told of every day, zeros included. There are few of them.
+Products and variants, of which a shop may have tens of thousands that nobody buys that day, are
+told where something was sold or given back: of what is not told, nothing was."""
 
 
 def fold(changes: Sequence[Posting], _known: Mapping[Any, Any], setting: Setting) -> Folded:
@@ -30,11 +34,7 @@ def fold(changes: Sequence[Posting], _known: Mapping[Any, Any], setting: Setting
     return Folded(sorted({(change.shop, day_of(hour_of(change.at))) for change in changes}))
 
 
-async def upsert(transaction: Transaction, rows: Sequence[Any], setting: Setting) -> list[Figure]:
-    """Takes note of them, so that no one can take away the note without having seen it."""
-    return await write_alone(transaction, WRITE, rows, setting)
-
-
+# A note that is there already is moved on: no one can take it away without having seen the change.
 _WRITE = """
     INSERT INTO day_changes AS known (shop, day, first_at, last_at, change)
     SELECT row->>0, (row->>1)::date, now(), now(), pg_current_xact_id()::text::bigint
@@ -43,7 +43,7 @@ _WRITE = """
 """
 
 WRITE = Write(_WRITE)
-DAY_CHANGES = ReadModel("day_changes", version=1, fold=fold, upsert=upsert, write=WRITE)
+DAY_CHANGES = ReadModel("day_changes", version=1, fold=fold, write=WRITE)
 
 
 async def note_complete(transaction: Transaction, shop: str) -> None:
@@ -59,6 +59,8 @@ async def note_complete(transaction: Transaction, shop: str) -> None:
 
 # The query.
 
+MOST_ROWS = 200_000
+
 _QUERY = """
     SELECT day, revision, series.key, currency,
         coalesce(gross, 0) AS gross, coalesce(discounts, 0) AS discounts,
@@ -72,6 +74,20 @@ _QUERY = """
     ORDER BY day, key, currency
 """
 
+_COUNT = """
+    SELECT count(*) FROM (
+        SELECT FROM days JOIN day_series USING (shop)
+        WHERE shop = $1 AND level = $2 AND day BETWEEN $3 AND $4 AND first_day <= day
+            AND ($5::text[] IS NULL OR key = ANY ($5))
+            AND ($6::text IS NULL OR currency = $6)
+        LIMIT $7
+    ) AS asked
+"""
+
+
+class TooManyDays(Exception):
+    """There are more rows than can be answered at once."""
+
 
 async def days(
     transaction: Transaction,
@@ -83,17 +99,16 @@ async def days(
     keys: Sequence[str] | None = None,
     currency: str | None = None,
 ) -> list[dict[str, Any]]:
-    """The closed days of first..last (both included), a row per day, key and currency."""
-    rows = await transaction.fetch(
-        _QUERY,
-        shop,
-        level,
-        first or date.min,
-        last or date.max,
-        list(keys) if keys else None,
-        currency,
+    """The closed days of first..last (both included), a row per day, key and currency.
+
+    Raises TooManyDays."""
+    asked = (
+        *(shop, level, first or date.min, last or date.max),
+        *(list(keys) if keys else None, currency),
     )
-    return [_told(row, level) for row in rows]
+    if await transaction.fetchval(_COUNT, *asked, MOST_ROWS + 1) > MOST_ROWS:
+        raise TooManyDays(f"there are more than {MOST_ROWS:,} rows: ask for fewer days or keys")
+    return [_told(row, level) for row in await transaction.fetch(_QUERY, *asked)]
 
 
 def _told(row: Row, level: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from projections.clock import moment
 from projections.read_model import as_json
-from streams.subscribe import Part
+from streams.batch import Part
 
 # Whoever goes on from here asks `held_all` whether it held. Its parameters are `arguments`.
 MOVE = """

@@ -6,10 +6,11 @@ in, however often, however late, the figures built from new minus old contributi
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
+import asyncpg
 import msgspec
 from msgspec import Struct
 
@@ -20,6 +21,7 @@ from projections.read_model import (
     Folded,
     FoldFailed,
     ReadModel,
+    Row,
     Setting,
     Transaction,
     Write,
@@ -86,12 +88,15 @@ class PostingLine(Struct, frozen=True, gc=False):
     adjustments: int = 0
     units: int = 0
     refunded_units: int = 0
+    tax: int = 0
+    variant: str = ""
 
 
 class Posting(Struct, frozen=True, gc=False):
     """What an order contributes to sales at one moment; sign -1 takes it back.
 
-    `orders` is 1 for the sale itself, 0 for what follows.
+    `orders` is 1 for the sale itself, 0 for what follows. Its lines' `tax` is what the sale
+    brought, shipping's included, less what refunds gave back.
     """
 
     shop: str
@@ -101,6 +106,9 @@ class Posting(Struct, frozen=True, gc=False):
     orders: int
     lines: Sequence[PostingLine]
     sign: int = 1
+    order_id: str = ""
+    customer: str = ""
+    channel: str = ""
 
 
 # The fold.
@@ -148,20 +156,24 @@ def _later(known: Told[Any] | None, told: Told[Any]) -> Told[Any]:
     return told if known is None or (told.at, told.id) > (known.at, known.id) else known
 
 
-def contribution(shop: str, order: Order) -> list[Posting]:
+def contribution(shop: str, order_id: str, order: Order) -> list[Posting]:
     """All that an order adds to sales: the sale, what was given back, what was corrected."""
     postings = []
     left: list[PostingLine] = []
     currency, country = _currency(order), _country(order)
+    whose = (order_id, _person(order) or UNKNOWN, _channel(order))
     if order.sale:
         left = _lines(order, order.sale.data)
-        postings.append(Posting(shop, order.sale.at, currency, country, 1, left))
+        postings.append(Posting(shop, order.sale.at, currency, country, 1, left, 1, *whose))
     if order.refunds or order.cancelled:
-        postings += _given_back(shop, order, left, currency, country)
+        postings += [
+            Posting(shop, at, own_currency, own_country, 0, lines, 1, *whose)
+            for at, own_currency, own_country, lines in _given_back(order, left, currency, country)
+        ]
     for told in sorted(order.adjustments.values(), key=lambda told: (told.at, told.id)):
         amount = PostingLine(UNKNOWN, UNKNOWN, "", adjustments=told.data.amount)
         own_currency, own_country = told.data.currency or currency, told.data.country or country
-        postings.append(Posting(shop, told.at, own_currency, own_country, 0, [amount]))
+        postings.append(Posting(shop, told.at, own_currency, own_country, 0, [amount], 1, *whose))
     return postings
 
 
@@ -180,16 +192,38 @@ def _lines(order: Order, data: OrderPlaced | OrderCompleted | OrderUpdated) -> l
             0,
             0,
             line.quantity,
+            0,
+            0,
+            line.sku or line.variant or "",
         )
         for line in data.products
     ]
-    if not data.discount:
-        return lines
     gross = [line.gross for line in lines]
-    shares = _told_discounts(data) or allocate(min(data.discount, sum(gross)), gross)
+    if data.discount is None:
+        shares = [
+            min(line.discount or 0, amount)
+            for line, amount in zip(data.products, gross, strict=True)
+        ]
+    else:
+        shares = _told_discounts(data) or allocate(min(data.discount, sum(gross)), gross)
+    if any(shares):
+        lines = [
+            msgspec.structs.replace(line, discounts=share)
+            for line, share in zip(lines, shares, strict=True)
+        ]
+    taxes = [line.tax or 0 for line in data.products]
+    if tax := sum(taxes) if data.tax is None else data.tax:
+        lines = _taxed(lines, tax, taxes)
+    return lines
+
+
+def _taxed(lines: Sequence[PostingLine], tax: int, told: Sequence[int]) -> list[PostingLine]:
+    """An order's tax, that of its shipping included, shared out by what its lines were taxed; where
+    they do not say, by what they cost."""
+    weights = told if sum(told) else [line.gross - line.discounts for line in lines]
+    shares = allocate(tax, weights if sum(weights) else [1] * len(lines))
     return [
-        msgspec.structs.replace(line, discounts=share)
-        for line, share in zip(lines, shares, strict=True)
+        msgspec.structs.replace(line, tax=share) for line, share in zip(lines, shares, strict=True)
     ]
 
 
@@ -205,10 +239,11 @@ def _told_discounts(data: OrderPlaced | OrderCompleted | OrderUpdated) -> list[i
 
 
 def _given_back(
-    shop: str, order: Order, sold: Sequence[PostingLine], currency: str, country: str
-) -> Iterable[Posting]:
+    order: Order, sold: Sequence[PostingLine], currency: str, country: str
+) -> Iterable[tuple[datetime, str, str, list[PostingLine]]]:
     """Refunds in order of time, then the rest where a sold order was cancelled."""
     left = [[line.gross - line.discounts, line.units] for line in sold]
+    tax_left = sum(line.tax for line in sold)
     variants = [line.variant for line in order.sale.data.products] if order.sale else []
     refunds = sorted(order.refunds.values(), key=lambda told: (told.at, told.id))
     # A cancellation gives back what no refund does, be it made before or after.
@@ -219,8 +254,33 @@ def _given_back(
         if lines is None:
             lines = _refund_lines(told.data, sold, left)
         if lines:
+            tax = _told_tax(told.data, tax_left)
+            tax_left = max(0, tax_left - tax)
+            if tax:
+                lines = _untaxed(lines, tax)
             own_currency, own_country = told.data.currency or currency, told.data.country or country
-            yield Posting(shop, told.at, own_currency, own_country, 0, lines)
+            yield told.at, own_currency, own_country, lines
+
+
+def _told_tax(data: OrderRefunded | OrderCancelled, left: int) -> int:
+    """The tax that one refund gives back: what it says, or what its lines do; where it gives back
+    all that is left, all that is left of the tax."""
+    if isinstance(data, OrderCancelled):
+        return left
+    if data.tax is not None:
+        return data.tax
+    if data.products:
+        return sum(line.tax or 0 for line in data.products)
+    return left if data.revenue is None and data.total is None else 0
+
+
+def _untaxed(lines: Sequence[PostingLine], tax: int) -> list[PostingLine]:
+    """A refund's tax, shared out by what its lines give back."""
+    weights = [line.refunds for line in lines]
+    shares = allocate(tax, weights if sum(weights) else [1] * len(lines))
+    return [
+        msgspec.structs.replace(line, tax=-share) for line, share in zip(lines, shares, strict=True)
+    ]
 
 
 def _told_shares(
@@ -265,21 +325,32 @@ def _refund_lines(
 def _refund_line(line: Line, sold: Sequence[PostingLine], left: list[list[int]]) -> PostingLine:
     amount, units = line.price * line.quantity, line.quantity
     category, name = line.category or UNKNOWN, line.name or ""
+    variant = line.sku or line.variant or ""
     open_amount, open_units = amount, units
     for one, rest in zip(sold, left, strict=True):
         if one.product == line.product_id:
             category, name = line.category or one.category, line.name or one.name
+            variant = variant or one.variant
             taken, fewer = min(open_amount, rest[0]), min(open_units, rest[1])
             rest[0], rest[1] = rest[0] - taken, rest[1] - fewer
             open_amount, open_units = open_amount - taken, open_units - fewer
-    return PostingLine(line.product_id, category, name, refunds=amount, refunded_units=units)
+    return PostingLine(
+        line.product_id, category, name, refunds=amount, refunded_units=units, variant=variant
+    )
 
 
 def _given(
     sold: Sequence[PostingLine], amounts: Sequence[int], units: Sequence[int]
 ) -> list[PostingLine]:
     return [
-        PostingLine(line.product, line.category, line.name, refunds=amount, refunded_units=count)
+        PostingLine(
+            line.product,
+            line.category,
+            line.name,
+            refunds=amount,
+            refunded_units=count,
+            variant=line.variant,
+        )
         for line, amount, count in zip(sold, amounts, units, strict=True)
         if amount or count
     ]
@@ -304,6 +375,11 @@ def _currency(order: Order) -> str:
 def _country(order: Order) -> str:
     sale = order.sale
     return (sale and sale.data.country) or _first(order, "country") or UNKNOWN
+
+
+def _channel(order: Order) -> str:
+    sale = order.sale
+    return (sale and sale.data.channel) or _first(order, "channel") or UNKNOWN
 
 
 def _first(order: Order, field: str) -> str | None:
@@ -345,7 +421,8 @@ def status(order: Order, postings: Sequence[Posting]) -> str:
 def fold(facts: Sequence[Fact], known: Mapping[Key, Order], _setting: Setting) -> Folded:
     """Evolves the orders that these facts concern, and says what that changes in sales.
 
-    A row is (shop, order id, status, state, revision), the last being 0 for an order that is known.
+    A row is (shop, order id, status, state, revision, times), the revision being 0 for one that is
+    known; the times are when it was ordered, completed, paid and shipped, None where it was not.
     """
     of_order: dict[Key, list[Fact]] = defaultdict(list)
     for fact in facts:
@@ -357,17 +434,30 @@ def fold(facts: Sequence[Fact], known: Mapping[Key, Order], _setting: Setting) -
             old = known.get(key)
             new = _evolve_all(old or _UNKNOWN_ORDER, of_order[key])
             if new != (old or _UNKNOWN_ORDER):
-                postings = contribution(key[0], new)
-                changes += difference(contribution(key[0], old), postings) if old else postings
+                postings = contribution(*key, new)
+                changes += difference(contribution(*key, old), postings) if old else postings
                 states[key] = new
                 shop, order_id = key
                 state = _encoder.encode(new).decode()
-                rows.append((shop, order_id, status(new, postings), state, 0 if old else 1))
+                told = status(new, postings), state, 0 if old else 1
+                rows.append((shop, order_id, *told, *_times(new)))
         except FoldFailed:
             raise
         except Exception as error:
             raise FoldFailed("orders", of_order[key][-1]) from error
     return Folded(rows, changes, states)
+
+
+def _times(order: Order) -> tuple[datetime | None, ...]:
+    """When it was ordered, completed, paid and shipped. Who places no orders completes them."""
+    placed, sale, paid, shipped = order.placed, order.sale, order.paid, order.shipped
+    ordered = placed or sale
+    return (
+        ordered.at if ordered else None,
+        sale.at if sale else None,
+        paid.at if paid else None,
+        shipped.at if shipped else None,
+    )
 
 
 def _evolve_all(order: Order, facts: Iterable[Fact]) -> Order:
@@ -396,6 +486,14 @@ async def load(transaction: Transaction, facts: Sequence[Fact]) -> dict[Key, Ord
         for shop, order_ids in wanted.items()
         for order_id, state in await transaction.fetch(_LOAD, shop, as_json(order_ids))
     }
+
+
+async def known(
+    transaction: Transaction, shop: str, order_ids: Collection[str]
+) -> dict[str, Order]:
+    """Those of a shop's orders that are known, as their events leave them."""
+    rows = await transaction.fetch(_LOAD, shop, as_json(order_ids))
+    return {order_id: _decoder.decode(state) for order_id, state in rows}
 
 
 _LOAD = """
@@ -432,57 +530,94 @@ def by_size(rows: Sequence[Any], most: int = 16 * 1024 * 1024) -> Iterable[Seque
         yield part
 
 
-_COLUMNS = ("shop", "order_id", "status", "state", "revision")
+TIMES = ("ordered_at", "completed_at", "paid_at", "shipped_at")
+_COLUMNS = ("shop", "order_id", "status", "state", "revision", *TIMES)
 _UPDATE = """
-    UPDATE orders SET status = row->>2, state = (row->>3)::json, revision = revision + 1
+    UPDATE orders SET
+        status = row->>2, state = (row->>3)::json, revision = revision + 1,
+        ordered_at = (row->>5)::timestamptz, completed_at = (row->>6)::timestamptz,
+        paid_at = (row->>7)::timestamptz, shipped_at = (row->>8)::timestamptz
     FROM jsonb_array_elements($1::jsonb) AS row
     WHERE shop = row->>0 AND order_id = row->>1
 """
 
 # The same for a few, whether they are known or not.
 _WRITE = """
-    INSERT INTO orders AS known (shop, order_id, status, state, revision)
-    SELECT row->>0, row->>1, row->>2, (row->>3)::json, 1 FROM {rows} AS row
+    INSERT INTO orders AS known (
+        shop, order_id, status, state, revision, ordered_at, completed_at, paid_at, shipped_at
+    )
+    SELECT
+        row->>0, row->>1, row->>2, (row->>3)::json, 1, (row->>5)::timestamptz,
+        (row->>6)::timestamptz, (row->>7)::timestamptz, (row->>8)::timestamptz
+    FROM {rows} AS row
     ON CONFLICT (shop, order_id) DO UPDATE SET
-        status = excluded.status, state = excluded.state, revision = known.revision + 1
+        status = excluded.status, state = excluded.state, revision = known.revision + 1,
+        ordered_at = excluded.ordered_at, completed_at = excluded.completed_at,
+        paid_at = excluded.paid_at, shipped_at = excluded.shipped_at
 """
 
 
 _CONTENTS = Contents(
-    ("shop", "order_id"), "SELECT shop, order_id, status, state::text AS state FROM orders"
+    ("shop", "order_id"),
+    f"SELECT shop, order_id, status, state::text AS state, {', '.join(TIMES)} FROM orders",  # noqa: S608
 )
 
+# In a state, what looks like this is nothing else: within a text each quote has a backslash.
+# One pass over all orders, however many names: an index of who is in a state would be written with
+# every change of an order, and keep it from being changed in its place.
+_RENAMED = """
+    WITH RECURSIVE erased AS (
+        SELECT nth, '"person":' || to_json(name)::text AS said,
+            '"person":' || to_json(pseudonym)::text AS given
+        FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS erased (name, pseudonym, nth)
+    ),
+    told AS (
+        SELECT order_id, state::text AS state, 0::bigint AS done FROM orders
+        WHERE shop = $1
+            AND EXISTS (SELECT FROM erased WHERE strpos(orders.state::text, erased.said) > 0)
+        UNION ALL
+        SELECT order_id, replace(told.state, said, given), nth
+        FROM told JOIN erased ON nth = done + 1
+    )
+    UPDATE orders SET state = told.state::json FROM told
+    WHERE shop = $1 AND orders.order_id = told.order_id AND done = cardinality($2::text[])
+"""
 ORDERS = ReadModel(
     "orders",
-    version=1,
+    version=2,
     fold=fold,
     upsert=upsert,
     write=Write(_WRITE),
     load=load,
     contents=_CONTENTS,
+    renamed=(_RENAMED,),
 )
 
 
 async def postings_on(
-    transaction: Transaction, shop: str, day: date, clock: ShopClock
-) -> list[Posting]:
-    """All that the known orders contribute to one day of a shop, whenever it was told."""
+    transaction: "asyncpg.Connection[asyncpg.Record]", shop: str, day: date, clock: ShopClock
+) -> AsyncIterator[list[Posting]]:
+    """All that the known orders contribute to one day of a shop, whenever it was told, some orders
+    at a time: of a busy shop's day there may be millions."""
     # Times stand in a state as they were sent, in a zone that may be a day and more away.
     near = [(day + timedelta(days=away)).isoformat() for away in range(-2, 3)]
-    rows = await transaction.fetch(_NEAR, shop, "|".join(near))
 
-    def on_that_day() -> list[Posting]:
+    def on_that_day(rows: Sequence[Row]) -> list[Posting]:
         return [
             posting
             for row in rows
-            for posting in contribution(shop, _decoder.decode(row["state"]))
+            for posting in contribution(shop, row["order_id"], _decoder.decode(row["state"]))
             if clock.day(clock.hour(posting.at)) == day
         ]
 
-    return await asyncio.to_thread(on_that_day)
+    found = await transaction.cursor(_NEAR, shop, "|".join(near))
+    while rows := await found.fetch(_MOST_STATES):
+        if postings := await asyncio.to_thread(on_that_day, rows):
+            yield postings
 
 
-_NEAR = "SELECT state FROM orders WHERE shop = $1 AND state::text ~ $2"
+_MOST_STATES = 2_000  # in memory at once
+_NEAR = "SELECT order_id, state FROM orders WHERE shop = $1 AND state::text ~ $2"
 
 
 # The query.
@@ -502,9 +637,17 @@ async def order(transaction: Transaction, shop: str, order_id: str) -> dict[str,
     )
 
 
+async def several(
+    transaction: Transaction, shop: str, order_ids: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Those of these orders that are known, by id."""
+    rows = await transaction.fetch(_LOAD, shop, as_json(order_ids))
+    return {order_id: describe(shop, order_id, _decoder.decode(state)) for order_id, state in rows}
+
+
 def describe(shop: str, order_id: str, known: Order) -> dict[str, Any]:
     """An order as the API gives it."""
-    postings = contribution(shop, known)
+    postings = contribution(shop, order_id, known)
     lines = [line for posting in postings for line in posting.lines]
     gross, discounts, refunds, adjustments = (
         sum(getattr(line, measure) for line in lines)

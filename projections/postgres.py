@@ -68,6 +68,11 @@ def sessions_of_api(schema: str) -> str:
     return f"tillstream api {schema}"[:63]
 
 
+def sessions_of_jobs(schema: str) -> str:
+    """As `sessions_of_api`, of the processes that do jobs for it."""
+    return f"tillstream jobs {schema}"[:63]
+
+
 async def connect_alone(
     dsn: str, schema: str, seconds: float | None = _COMMAND_SECONDS
 ) -> "asyncpg.Connection[asyncpg.Record]":

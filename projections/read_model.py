@@ -82,20 +82,34 @@ class ReadModel(Struct, frozen=True):
     """One table, of the same name, and how it is kept.
 
     `fold` is pure: input, the states known before (by `load`, where there is one), the setting.
-    `upsert` writes its rows and returns the live figures that changed. `write` says how to do the
-    same for a few rows in one statement with those of others. `live` reads all of them.
+    `write` says how its rows are written, alone or in one statement with those of others; `upsert`
+    does it otherwise, where that is quicker for many. `live` reads all live figures.
     `contents` is what a rebuild must find again; without it, the rows are notes for someone who
-    takes them away, and a rebuild adds to those that are there.
+    takes them away, and a rebuild adds to those that are there. `renamed` are the statements that
+    give names ($2) that are erased from a shop ($1) their pseudonyms ($3) in every row: all figures
+    wait meanwhile, so that each looks once for all of them.
     """
 
     name: str
     version: int
     fold: Callable[[Sequence[Any], Mapping[Any, Any], Setting], Folded]
-    upsert: Callable[[Transaction, Sequence[Any], Setting], Awaitable[Sequence[Figure]]]
+    upsert: Callable[[Transaction, Sequence[Any], Setting], Awaitable[Sequence[Figure]]] | None = (
+        None
+    )
     load: Callable[[Transaction, Sequence[Any]], Awaitable[Mapping[Any, Any]]] | None = None
     live: Callable[[Transaction, Setting], Awaitable[Sequence[Figure]]] | None = None
     write: Write | None = None
     contents: Contents | None = None
+    renamed: tuple[str, ...] = ()
+
+    async def put(
+        self, transaction: Transaction, rows: Sequence[Any], setting: Setting
+    ) -> Sequence[Figure]:
+        """Writes rows by themselves; the live figures that changed."""
+        if self.upsert is not None:
+            return await self.upsert(transaction, rows, setting)
+        assert self.write is not None, "a read model is written somehow"
+        return await write_alone(transaction, self.write, rows, setting)
 
 
 class Step(NamedTuple):

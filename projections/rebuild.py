@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import count
+from itertools import count as counter
 from typing import NamedTuple
 
 import asyncpg
@@ -22,8 +22,10 @@ import structlog
 
 from projections.clock import ShopClock
 from projections.contents import Comparison, Side, compare
+from projections.erasure import count
 from projections.live import LiveFigures
 from projections.postgres import connect, connect_alone
+from projections.read_model import Transaction
 from projections.refold import (
     Folding,
     Group,
@@ -36,7 +38,7 @@ from projections.refold import (
 )
 from projections.shares import refolding
 from projections.store import GroupStore
-from streams.exclusive import Connection, alone
+from streams.exclusive import Connection, alone, given_up, taken
 
 logger = structlog.get_logger()
 
@@ -71,6 +73,10 @@ class _Switched(NamedTuple):
     not_compared: str = ""
 
 
+class _Outdated(Exception):
+    """What the new tables were made of holds no more: somebody was erased meanwhile."""
+
+
 class _NotNow(Exception):
     """The moment was not right for the switch: it is tried again."""
 
@@ -99,18 +105,40 @@ async def rebuild(group: Group, source: Source, tell: Tell = lambda _done, _of: 
     """
     begun = time.monotonic()
     async with _alone(group) as connection:
-        await drop_tables(connection, _replaced(group))
-        schema = _schema(group)
-        kept = not await create_tables(
-            connection, group, schema, await origin(connection, group, source)
-        )
-        live = await offsets_of(connection, group.name, group.schema)
-        if kept:
-            logger.info("goes on where an earlier attempt has stopped")
-        async with refolding(group, source, schema, live) as refold:
-            resumed_at = sum(refold.at.values())
-            switched = await _switch_when_near(connection, group, refold, tell)
+        while True:
+            try:
+                return await _rebuilt(connection, group, source, tell, begun)
+            except _Outdated:
+                logger.info("somebody was erased meanwhile: from the beginning")
+
+
+async def _rebuilt(
+    connection: Connection, group: Group, source: Source, tell: Tell, begun: float
+) -> Rebuilt:
+    """One attempt. Raises _Outdated, and as `rebuild` does."""
+    await drop_tables(connection, _replaced(group))
+    schema, names = _schema(group), await count(connection)
+    kept = not await create_tables(
+        connection, group, schema, await origin(connection, group, source)
+    )
+    live = await offsets_of(connection, group.name, group.schema)
+    if kept:
+        logger.info("goes on where an earlier attempt has stopped")
+    async with refolding(group, source, schema, live) as refold:
+        resumed_at = sum(refold.at.values())
+        switched = await _switch_when_near(connection, group, refold, names, tell)
     return Rebuilt(sum(refold.at.values()), resumed_at, time.monotonic() - begun, *switched)
+
+
+async def forget_attempt(connection: Connection, group: Group) -> None:
+    """Drops what an interrupted rebuild has left, unless somebody is at it."""
+    work = f"rebuild/{group.name}"
+    if await taken(connection, work):
+        try:
+            await drop_tables(connection, _schema(group))
+            await drop_tables(connection, _replaced(group))
+        finally:
+            await given_up(connection, work)
 
 
 @asynccontextmanager
@@ -128,7 +156,7 @@ async def _alone(group: Group) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def origin(connection: Connection, group: Group, source: Source) -> str:
+async def origin(connection: Transaction, group: Group, source: Source) -> str:
     """All that tables depend on besides the log: those of another origin are of no use."""
     rows = await connection.fetch(f'SELECT name FROM "{group.schema}".migrations ORDER BY name')  # noqa: S608
     return json.dumps(
@@ -137,21 +165,22 @@ async def origin(connection: Connection, group: Group, source: Source) -> str:
             "migrations": [row["name"] for row in rows],
             "timezone": source.clock.zone.key,
             "window": source.window,
+            "erased": await count(connection),
         },
         sort_keys=True,
     )
 
 
 async def _switch_when_near(
-    connection: Connection, group: Group, refold: Folding, tell: Tell
+    connection: Connection, group: Group, refold: Folding, names: int, tell: Tell
 ) -> _Switched:
     """Folds on until the switch succeeds."""
-    for attempt in count():
+    for attempt in counter():
         await catch_up(connection, group, refold, tell)
         if not attempt:
             await _analyze(connection, group)
         try:
-            return await _switch(connection, group, refold)
+            return await _switch(connection, group, refold, names)
         except _NotNow as error:
             logger.info("the switch is tried again", reason=str(error))
             await asyncio.sleep(min(attempt + 1, 10) * _PAUSE_SECONDS)
@@ -161,8 +190,11 @@ async def _switch_when_near(
 async def renew_live(group: Group, clock: ShopClock, live: LiveFigures) -> None:
     """Puts the live figures of the new tables into Redis, and takes those of the old ones out.
 
-    Raises OSError, PostgresError, RedisError.
+    A group without any must not: Redis would seem to be full. Raises OSError, PostgresError,
+    RedisError.
     """
+    if not any(step.model.live is not None for step in group.steps):
+        return
     pool = await connect(group.dsn, group.schema, size=1)
     try:
         store = GroupStore(pool, group.name, group.steps, clock)
@@ -179,8 +211,9 @@ async def _analyze(connection: Connection, group: Group) -> None:
         await connection.execute(f'ANALYZE "{_schema(group)}".{table}')
 
 
-async def _switch(connection: Connection, group: Group, refold: Folding) -> _Switched:
-    """Fences the group, folds what is left, and puts the new tables in place. Raises _NotNow."""
+async def _switch(connection: Connection, group: Group, refold: Folding, names: int) -> _Switched:
+    """Fences the group, folds what is left, and puts the new tables in place, if no more names were
+    erased than they were made with. Raises _NotNow, _Outdated."""
     switched: _Switched | None = None
     witness = await connect_alone(group.dsn, group.schema, seconds=None)
     try:
@@ -192,6 +225,8 @@ async def _switch(connection: Connection, group: Group, refold: Folding) -> _Swi
                     async with asyncio.timeout(_FENCE_SECONDS):
                         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
                         await connection.execute("LOCK TABLE progress IN SHARE ROW EXCLUSIVE MODE")
+                        if await count(connection) != names:
+                            raise _Outdated
                         live = await offsets_of(connection, group.name, group.schema)
                         await refold.to(refold.reach(live))
                         await witness.execute("SELECT")  # sees the tables as they are at this point

@@ -7,8 +7,9 @@ Redis is ahead. A figure's revision counts up in Postgres, where it now begins a
 holds: every read model gets a new generation, whose figures win over any of the one before. It is
 made of the time, for a rebuild since then has counted the one before up where nobody can see it.
 
-Days were told. The log has DayClosed and DayCorrected of which this Postgres knows nothing; told
-anew they would bear the same ids and say it differently. What the log tells is known again first.
+Days and months were told. The log has DayClosed and DayCorrected of which this Postgres knows
+nothing; told anew they would bear the same ids and say it differently. What the log tells is known
+again first.
 
 Notes of changed days are as old as the backup and seem to have rested since, while the sales that
 they speak of are still to be read again. Of closed days they begin to rest now.
@@ -19,8 +20,9 @@ from collections.abc import Iterable
 from datetime import date
 from typing import NamedTuple
 
+from projections import closing_months, month_tables
 from projections import day_tables as tables
-from projections.closing import Shop, Told, recall
+from projections.closing import Shop, recall
 from projections.read_model import Transaction
 from streams.events import Event
 
@@ -37,7 +39,9 @@ async def reconcile(transaction: Transaction, told_in_the_log: Iterable[Event]) 
         "UPDATE read_models SET generation = 1 + greatest("
         "generation, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
     )
-    days = await _know_what_was_told(transaction, told_in_the_log)
+    events = list(told_in_the_log)
+    days = await _know_what_was_told(transaction, events)
+    await _know_the_months(transaction, events)
     await transaction.execute(
         """
         UPDATE day_changes AS noted SET change = pg_current_xact_id()::text::bigint,
@@ -54,18 +58,25 @@ async def reconcile(transaction: Transaction, told_in_the_log: Iterable[Event]) 
 async def _know_what_was_told(transaction: Transaction, events: Iterable[Event]) -> int:
     rows = await transaction.fetch("SELECT shop, day, revision FROM days")
     known = {(row["shop"], row["day"]): row["revision"] for row in rows}
-    news: dict[str, dict[date, Told]] = defaultdict(dict)
-    for (shop, day), told in recall(events).items():
+    news: dict[str, list[date]] = defaultdict(list)
+    for (shop, day), told in recall(events):
         if told.revision > known.get((shop, day), -1):
-            news[shop][day] = told
+            await tables.save_told(transaction, shop, {day: told})
+            news[shop].append(day)
     shops = await tables.shops(transaction)
     for name, days in news.items():
         first, last = min(days), max(days)
         known_shop = shops.get(name, Shop(first, last))
-        await tables.save_told(transaction, name, days)
         await tables.save_shop(
             transaction,
             name,
             Shop(known_shop.next_day, max(last, known_shop.last_day), known_shop.live_from),
         )
     return sum(map(len, news.values()))
+
+
+async def _know_the_months(transaction: Transaction, events: Iterable[Event]) -> None:
+    known = await month_tables.revisions(transaction)
+    for (shop, month), told in closing_months.recall(events):
+        if told.revision > known.get((shop, month), -1):
+            await month_tables.save(transaction, shop, month, told)

@@ -12,17 +12,17 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
-from faust.types import TP
 from msgspec import Struct
 
 from projections.clock import ShopClock
 from projections.postgres import connect
 from projections.read_model import Step
 from projections.store import GroupStore, Prepared
+from streams.batch import Partition
+from streams.chunk import Chunk
 from streams.exclusive import Connection
 from streams.readback import read_back
-from streams.subscribe import GroupReader, Partition
-from streams.transport import Chunk
+from streams.subscribe import GroupReader
 
 _SHARED = ("progress", "quarantine", "read_models")  # what a group has besides its read models
 _MOST_RECORDS = 2_500  # in a chunk
@@ -120,7 +120,7 @@ class Refold:
 
     async def begin(self, partitions: Collection[Partition]) -> None:
         """Finds out where it has stopped. Raises LogChanged."""
-        names = {TP(*self._tp(partition)): partition for partition in partitions}
+        names = {TopicPartition(*self._tp(partition)): partition for partition in partitions}
         positions = await self._reader.resume(set(names), _SEEK)
         self.at = {names[tp]: offset for tp, offset in positions.items()}
         self._fed = dict(self.at)

@@ -5,7 +5,7 @@ A sale counts at its own time, a refund at the refund's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from projections.clock import ShopClock
@@ -19,7 +19,6 @@ from projections.read_model import (
     Setting,
     Transaction,
     Write,
-    write_alone,
 )
 from streams import money
 
@@ -117,11 +116,6 @@ _WRITE = """
 """
 
 
-async def upsert(transaction: Transaction, rows: Sequence[Any], setting: Setting) -> list[Figure]:
-    """Adds to the rows; those that are live come back as figures with their new values."""
-    return await write_alone(transaction, WRITE, rows, setting)
-
-
 # The live figures.
 
 
@@ -156,9 +150,7 @@ _CONTENTS = Contents(
 )
 
 WRITE = Write(_WRITE, live="hour >= live.since", figure=_figure)
-REVENUE = ReadModel(
-    "revenue", version=1, fold=fold, upsert=upsert, write=WRITE, live=live, contents=_CONTENTS
-)
+REVENUE = ReadModel("revenue", version=1, fold=fold, write=WRITE, live=live, contents=_CONTENTS)
 
 
 def _measures(row: Row) -> dict[str, Any]:
@@ -219,10 +211,7 @@ async def revenue(
         _QUERY,
         shop,
         by,
-        clock.midnight(first) if first else datetime.min.replace(tzinfo=UTC),
-        clock.midnight(date.fromordinal(last.toordinal() + 1))
-        if last
-        else datetime.max.replace(tzinfo=UTC),
+        *clock.span(first, last),
         currency,
         grain,
         clock.zone.key,

@@ -21,9 +21,9 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 
 from projections.postgres import connect_alone
 from projections.refold import Group, Offsets, Refold, Source, offsets_of, refolding_here
+from streams.batch import LogChanged, Partition
 from streams.interpreter import tune
 from streams.readback import log_ends
-from streams.subscribe import LogChanged, Partition
 from streams.topic_ids import described
 
 _WORTH_A_PROCESS = 40_000  # records: to start one takes as long as to fold some

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from projections.read_model import Transaction
+from streams.batch import Partition
 from streams.codec import Fact
 from streams.log import Position
-from streams.subscribe import Partition
 
 _LONGEST_ERROR = 500
 

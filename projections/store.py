@@ -22,7 +22,8 @@ from asyncpg.pool import PoolConnectionProxy
 
 from projections import at_once, fence, skips
 from projections.clock import ShopClock, moment
-from projections.culprit import first_failing
+from projections.culprit import first_failing, first_refused
+from projections.erasure import erased
 from projections.live import Publisher
 from projections.postgres import AWAY
 from projections.read_model import (
@@ -36,10 +37,17 @@ from projections.read_model import (
     Transaction,
 )
 from streams import crash_points
+from streams.aside import aside
+from streams.batch import Batch, Moved, Part, Partition, Progress, Quarantined, Transient
 from streams.crash_points import reached
-from streams.subscribe import Batch, Moved, Part, Partition, Progress, Transient, aside
+from streams.erased import Erased
 
 _TRANSIENT = (*AWAY, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+# What Postgres says of rows that it does not take, whenever they come.
+_REFUSED = (
+    *(asyncpg.DataError, asyncpg.IntegrityConstraintViolationError),
+    asyncpg.ProgramLimitExceededError,
+)
 
 
 @dataclass
@@ -68,7 +76,7 @@ class Fenced(Exception):
 
 
 class GroupStore:
-    """Implements `streams.subscribe.Store` for one group."""
+    """Implements `streams.batch.Store` for one group."""
 
     def __init__(
         self,
@@ -85,6 +93,7 @@ class GroupStore:
         self._clock = clock
         self._now = now
         self._generations: Mapping[str, int] = {}  # of the tables that batches are folded onto
+        self._erased = Erased()  # names that are not to come into them
         self.publisher = publisher
 
     def _setting(self) -> Setting:
@@ -96,7 +105,9 @@ class GroupStore:
         """Each read model's generation; a new one's first. Raises ReadModelChanged."""
         models = [step.model for step in self._steps]
         async with self._transaction() as transaction:
+            # The names come second: they may be newer than the tables, and never older.
             self._generations = await generations_of(transaction, self._group, models)
+            self._erased = await erased(transaction)
         return self._generations
 
     async def progress(self, ids: Mapping[Partition, UUID]) -> Mapping[Partition, Progress]:
@@ -141,7 +152,9 @@ class GroupStore:
         loaded: dict[str, Mapping[Any, Any]] = {}
         ground = (before, before.folded) if before is not None and not before.applied else None
         for model, topics, of in self._steps:
-            given: Sequence[Any] = folded[of].changes if of else batch.facts(topics)
+            given: Sequence[Any] = (
+                folded[of].changes if of else self._erased.facts(batch.facts(topics))
+            )
             known: Mapping[Any, Any] = {}
             if model.load is not None and given:
                 async with self._connection() as connection:
@@ -172,6 +185,11 @@ class GroupStore:
             if self._generations:
                 await self.register()  # the tables may be new ones
             raise Moved(await self._next_offsets(parts)) from None
+        except _REFUSED as error:
+            refused = await self._first_refused(prepared.batch)
+            if refused is None:
+                raise
+            raise refused from error
         reached("committed")
         prepared.applied, prepared.ground = True, None
         if self.publisher is not None:
@@ -196,9 +214,30 @@ class GroupStore:
             reached("progress_moved")
             await self._keep_quarantined(transaction, parts)
             for model, its_rows in rows.items():
-                figures += await model.upsert(transaction, its_rows, setting)
+                figures += await model.put(transaction, its_rows, setting)
             reached("written")
         return figures
+
+    async def _first_refused(self, batch: Batch) -> FoldFailed | None:
+        """Of a batch that Postgres does not take, the event without which it takes all before it,
+        and with which it does not; None where it takes the whole batch."""
+
+        async def refuses(part: Batch) -> str | None:
+            folded = (await self.prepare(part)).folded
+            async with self._connection() as connection:
+                trial = connection.transaction()
+                await trial.start()
+                try:
+                    for model, *_ in self._steps:
+                        try:
+                            await model.put(connection, folded[model.name].rows, self._setting())
+                        except _REFUSED:
+                            return model.name
+                finally:
+                    await trial.rollback()
+            return None
+
+        return await first_refused(batch, refuses)
 
     def _few(self, batch: Batch, models: Iterable[ReadModel]) -> bool:
         """Whether a batch can be written in one statement."""
@@ -245,8 +284,7 @@ class GroupStore:
                 record.event_id,
                 record.field,
                 record.reason,
-                record.key,
-                record.value,
+                *((None, None) if self._erased.concerns(record.value) else _whole(record)),
                 moment(record.timestamp_ms),
                 record.shop,
             )
@@ -352,6 +390,10 @@ async def generations_of(
             )
         generations[model.name] = row["generation"]
     return generations
+
+
+def _whole(record: Quarantined) -> tuple[bytes | None, bytes | None]:
+    return record.key, record.value
 
 
 def _labelled(figures: Sequence[Figure], generations: Mapping[str, int]) -> list[Figure]:

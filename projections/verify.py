@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from projections.contents import Comparison, Difference, Side, compare
+from projections.erasure import count
 from projections.live import LiveFigures, encode
 from projections.postgres import connect, connect_alone
 from projections.read_model import Figure, ReadModel, one_generation
@@ -54,6 +55,15 @@ async def verify(
 
     Raises ReadModelChanged, LogChanged, FoldFailed, ReadBackFailed, OSError, PostgresError.
     """
+    while (checked := await _verified(group, source, names, tell)) is None:
+        pass
+    return checked
+
+
+async def _verified(
+    group: Group, source: Source, names: Collection[str], tell: Tell
+) -> list[Checked] | None:
+    """One attempt; None where somebody was erased meanwhile: either side may know them still."""
     begun = time.monotonic()
     schema = f"{group.schema}_verify_{group.name}"
 
@@ -62,6 +72,7 @@ async def verify(
 
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(alone(connected, f"verify/{group.name}"))
+        erased = await count(connection)
         await drop_tables(connection, schema)  # of someone who was interrupted
         await create_tables(connection, group, schema, "verify")
         stack.push_async_callback(drop_tables, connection, schema)
@@ -75,6 +86,8 @@ async def verify(
             await one_generation(served)
             offsets = await offsets_of(served, group.name, group.schema)
             await same_versions(served, [step.model for step in group.steps])
+            if await count(served) != erased:
+                return None
             await refold.to(refold.reach(offsets))
             left, right = Side(served, group.schema), Side(connection, schema)
             for model in _named(group, names):
