@@ -1,7 +1,7 @@
 """One client of the live feed: what it subscribed to, and what still has to be sent to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -10,7 +10,9 @@ import structlog
 from redis.exceptions import RedisError
 
 from app.live import protocol
+from app.live.asking import Question
 from app.live.protocol import Change, Message, StreamId, Subscription
+from app.live.queries import Queries, Watch
 from projections.live import EpochLost
 from streams.codec import Refused
 
@@ -59,11 +61,14 @@ class _Opening:
 
 class Client:
     """Its subscriptions, and a slot per figure in which the latest change waits. Only `pump`
-    sends; while it does, changes are conflated in their slots."""
+    sends; while it does, changes are conflated in their slots. Of a live query nothing waits: what
+    it is sent is told from what it has."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, queries: Queries | None = None) -> None:
         self._deliver = send
+        self._queries = queries
         self.subscriptions: dict[str, Subscription] = {}
+        self._watches: dict[str, Watch] = {}
         self._to_open: dict[str, _Opening] = {}
         self._errors: list[Message] = []
         self._waiting: dict[str, dict[str, Change]] = {}
@@ -71,11 +76,35 @@ class Client:
 
     def subscribe(self, subscription: Subscription, since: str | None = None) -> None:
         """From now on its changes wait; they follow what it missed, or its snapshot."""
+        self._leave(subscription.id)
         subscription.after = None
         self.subscriptions[subscription.id] = subscription
         self._waiting.pop(subscription.id, None)
         self._to_open[subscription.id] = _Opening(subscription, since)
         self._wake.set()
+
+    def watch(self, name: str, question: Question, since: str | None = None) -> None:
+        """From now on it is told the answers to a live query. Raises Refused."""
+        assert self._queries is not None
+        found = self._queries.watch(name, question, since, self._wake.set)
+        self._leave(name)
+        for held in (self.subscriptions, self._to_open, self._waiting):
+            held.pop(name, None)
+        self._watches[name] = found
+
+    @property
+    def names(self) -> Collection[str]:
+        """Of all its subscriptions."""
+        return self.subscriptions.keys() | self._watches.keys()
+
+    def close(self) -> None:
+        """It listens no more."""
+        for name in list(self._watches):
+            self._leave(name)
+
+    def _leave(self, name: str) -> None:
+        if self._queries is not None and (watch := self._watches.pop(name, None)) is not None:
+            self._queries.leave(watch)
 
     def renew(self) -> None:
         """Changes may have been missed: every subscription gets a new snapshot."""
@@ -112,9 +141,18 @@ class Client:
             self._wake.clear()
             while self._errors:
                 await self._send(self._errors.pop(0))
+            await self._answer()
             await self._open(hub)
             for name in list(self._waiting):
                 await self._send_changes(hub, name)
+
+    async def _answer(self) -> None:
+        """Sends what is new of each live query."""
+        for watch in list(self._watches.values()):
+            if message := watch.next():
+                if message.kind == "error":  # it has ended
+                    self._leave(watch.id)
+                await self._send(message)
 
     async def _open(self, hub: Source) -> None:
         """Sends what new subscriptions begin with; again later, where Redis is away."""
@@ -126,16 +164,16 @@ class Client:
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._wake.set()
                 continue
-            if self._to_open[name] is not opening:
+            if self._to_open.get(name) is not opening:
                 continue  # asked again meanwhile, and woken for it
             del self._to_open[name]
             opening.subscription.after = after
             await self._send(message)
 
     async def _send_changes(self, hub: Source, name: str) -> None:
-        subscription = self.subscriptions[name]
-        if subscription.after is None:
-            return  # its snapshot goes first
+        subscription = self.subscriptions.get(name)
+        if subscription is None or subscription.after is None:
+            return  # it is no more, or its snapshot goes first
         after = subscription.after
         waiting = self._waiting.pop(name).values()
         if changes := [change for change in waiting if change.stream_id > after]:
@@ -164,6 +202,7 @@ async def attend(hub: Source, client: Client, gone: Coroutine[Any, Any, None]) -
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         hub.remove(client)
+        client.close()
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)

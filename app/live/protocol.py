@@ -8,11 +8,13 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from app.reports.table import QUERIES
 from projections.clock import ShopClock
 from projections.revenue import DIMENSIONS
 from streams.codec import EARLIEST_YEAR, LATEST_YEAR, UNREADABLE, Refused, refusal
 
-# What may be asked for, and which fields of its figures may be filtered by.
+# What is pushed as it changes, and which fields of its figures may be filtered by. Every report may
+# be asked for, too: see `app.live.queries`.
 METRICS: Mapping[str, frozenset[str]] = {
     "revenue": frozenset({"dimension", "hour", "day", "key", "currency"}),
     "best_sellers": frozenset({"day", "product", "currency"}),
@@ -69,6 +71,11 @@ _figure = msgspec.json.Decoder(LiveFigure)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
+def names() -> list[str]:
+    """All that may be subscribed to."""
+    return [*sorted(METRICS), *QUERIES]
+
+
 def parse(text: str | bytes) -> Subscribe:
     """What a frame asks for. Raises Refused with the field and the reason."""
     try:
@@ -99,9 +106,11 @@ def parse_query(metric: str, query: Sequence[tuple[str, str]], since: str | None
 
 
 def _checked(wanted: Subscribe) -> Subscribe:
+    if wanted.subscribe in QUERIES:
+        return wanted  # its filters are those of its HTTP query
     fields = METRICS.get(wanted.subscribe)
     if fields is None:
-        raise Refused("subscribe", f"unknown metric; there are {', '.join(sorted(METRICS))}")
+        raise Refused("subscribe", f"unknown metric; there are {', '.join(names())}")
     return msgspec.structs.replace(wanted, filter=_filter(wanted, fields))
 
 
@@ -192,10 +201,10 @@ def beat(revision: str) -> Message:
     return Message("beat", revision, msgspec.json.encode({"type": "beat", "revision": revision}))
 
 
-def error(refused: Refused) -> Message:
-    """What was wrong with what a client sent."""
+def error(refused: Refused, name: str | None = None) -> Message:
+    """What was wrong with what a client sent, or why the subscription of this name has ended."""
     said = {"type": "error", "field": refused.field, "reason": refused.reason}
-    return Message("error", "", msgspec.json.encode(said))
+    return Message("error", "", msgspec.json.encode(said if name is None else said | {"id": name}))
 
 
 class Subscription:
