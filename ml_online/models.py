@@ -2,13 +2,16 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import NamedTuple
 
 import msgspec
 
+from ml_online.branches import Branching, branch
 from ml_online.family import Learner, ModelFamily
+from streams.batch import Partition
 from streams.codec import Fact
-from streams.subscribe import Partition
+from streams.events import Event
 
 
 class Heard(NamedTuple):
@@ -40,27 +43,79 @@ class Models:
 
     def reset(self) -> None:
         """Forgets everything."""
-        self.learners = {name: one.family.new() for name, one in sorted(self._heard.items())}
+        made: dict[str, Learner] = {}
         self._of_topic: dict[str, list[tuple[str, Learner]]] = {}
-        for name, learner in self.learners.items():
-            for topic in self._heard[name].topics:
-                self._of_topic.setdefault(topic, []).append((name, learner))
+        for name in self._in_order():
+            family, topics = self._heard[name]
+            made[name] = family.new(*(made[other] for other in family.of))
+            for topic in topics:
+                self._of_topic.setdefault(topic, []).append((name, made[name]))
+        self.learners = dict(sorted(made.items()))
         self.next_offsets = {}
         self.seq = 0
+
+    def _in_order(self) -> list[str]:
+        """The families' names, each after those that it looks at."""
+        order = TopologicalSorter({name: one.family.of for name, one in self._heard.items()})
+        order.prepare()
+        found: list[str] = []
+        while order.is_active():
+            ready = sorted(order.get_ready())
+            found += ready
+            order.done(*ready)
+        return found
 
     @property
     def versions(self) -> Mapping[str, int]:
         """The version of each family's code."""
         return {name: one.family.version for name, one in sorted(self._heard.items())}
 
+    @property
+    def opened(self) -> frozenset[str]:
+        """The types of events whose sealed fields are to be opened before they are learned."""
+        return frozenset(name for one in self._heard.values() for name in one.family.opened)
+
     def learn(self, fact: Fact) -> None:
         """One fact, by all who hear its topic. Raises LearningFailed."""
         for name, learner in self._of_topic.get(fact.topic, ()):
+            _learn(name, learner, fact)
+        self.next_offsets[Partition(fact.topic, fact.partition)] = fact.offset + 1
+
+    def takes_long(self, fact: Fact) -> bool:
+        """Whether who asks should not have to wait until a fact is learned."""
+        learners = (learner for _, learner in self._of_topic.get(fact.topic, ()))
+        return any(isinstance(one, Branching) and one.takes_long(fact) for one in learners)
+
+    def learned_beside(self, fact: Fact) -> Mapping[str, Learner]:
+        """What the learners that branch become by a fact; they stay what they are. It may run in a
+        thread while they answer and nothing else is learned. Raises LearningFailed."""
+        found: dict[str, Learner] = {}
+        instead: dict[int, Learner] = {}
+        for name, learner in self._of_topic.get(fact.topic, ()):
+            if not isinstance(learner, Branching):
+                continue
             try:
-                learner.learn(fact)
+                found[name] = instead[id(learner)] = branch(learner, fact.event.shop, instead)
+                found[name].learn(fact)
             except Exception as error:
                 raise LearningFailed(name, fact) from error
+        return found
+
+    def take(self, learned: Mapping[str, Learner], fact: Fact) -> None:
+        """Goes on from what was learned beside; the others learn it now. Raises LearningFailed."""
+        self.learners |= learned
+        self._of_topic = {
+            topic: [(name, learned.get(name, learner)) for name, learner in learners]
+            for topic, learners in self._of_topic.items()
+        }
+        for name, learner in self._of_topic.get(fact.topic, ()):
+            if name not in learned:
+                _learn(name, learner, fact)
         self.next_offsets[Partition(fact.topic, fact.partition)] = fact.offset + 1
+
+    def noticed(self) -> list[Event]:
+        """What is to be told of what was learned since it was asked last."""
+        return [event for learner in self.learners.values() for event in learner.noticed()]
 
     def passed(self, partition: Partition, next_offset: int) -> None:
         """A chunk is over, with whatever in it was no fact: one entry of the journal."""
@@ -83,7 +138,10 @@ class Models:
             rows[name].append(row)
         self.reset()
         for name, learner in self.learners.items():
-            learner.restore(rows[name])
+            try:
+                learner.restore(rows[name])
+            except StopIteration:
+                raise ValueError(f"lines are missing of {name}") from None
         self.next_offsets = dict(next_offsets)
         self.seq = seq
 
@@ -93,3 +151,10 @@ class Models:
         for line in self.lines():
             found.update(line + b"\n")
         return found.hexdigest()
+
+
+def _learn(name: str, learner: Learner, fact: Fact) -> None:
+    try:
+        learner.learn(fact)
+    except Exception as error:
+        raise LearningFailed(name, fact) from error

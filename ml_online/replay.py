@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from aiokafka import ConsumerRecord, TopicPartition
 
 from ml_online.journal import Entry, in_steps
+from streams.aside import aside
+from streams.batch import Partition
 from streams.codec import Fact
 from streams.dedupe import Window
+from streams.erased import NOBODY, Erased
 from streams.readback import log_ends, read_back
-from streams.subscribe import Partition, aside, decode_part, remember
+from streams.records import decode_part, remember
 from streams.topic_ids import described
 
 _STEP = 20_000  # records that are held at once
@@ -22,9 +25,11 @@ async def facts_of(
     entries: Sequence[Entry],
     skipped: Mapping[Partition, Mapping[int, str]],
     windows: dict[Partition, Window] | None = None,
+    erased: Erased = NOBODY,
 ) -> AsyncIterator[tuple[Entry, Sequence[Fact]]]:
     """The facts of each entry, or of each piece of a long one, as they were learned; but those that
-    a person has told to be `skipped`. `windows` are those of an earlier call, if it goes on there.
+    a person has told to be `skipped`, and without `erased` names. `windows` are those of an earlier
+    call, if it goes on there.
 
     Raises ReadBackFailed, LogChanged.
     """
@@ -50,7 +55,7 @@ async def facts_of(
             part = await aside(
                 len(chunk), decode_part, entry.partition, chunk, judged, count, passed_by
             )
-            yield entry, part.facts
+            yield entry, erased.facts(part.facts)
 
 
 async def _windows(

@@ -1,93 +1,119 @@
-"""Daily net revenue, in total and by category, for the next 28 days.
+"""What will be sold on each of the next 45 days: net revenue and units, from the whole shop down to
+its variants, in a way that adds up.
 
-Once per closed day: what was foretold for it is scored, then it is learned, then the next 28 days
-are foretold and kept. River's Bayesian linear regression learns how a day differs from the mean of
-its weekday, relative to the level of its series: one model per shop, level of series and bucket of
-horizons, so that many short series teach one another. A forecast is the mean of what it says and of
-the weekday's mean, which carries a shop that has one short series.
+When a day is closed, what was foretold for it is scored, then it is learned. What is answered is
+foretold when it is asked: from what was learned up to the last closed day, and from what is planned
+of the days ahead by now.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
-import msgspec
+import numpy as np
 from msgspec import Struct
 
-from ml_online import river_state
+from ml_online.calendar import KNOWN, Calendar
+from ml_online.daily import HISTORY, HORIZON, SEASON, Array, DailyForecaster
+from ml_online.drift import DriftWatch
 from ml_online.family import ModelFamily
-from ml_online.scores import BUCKETS, HORIZON, SEASON, Made, bucket_of
-from ml_online.series import FIRST_FORECAST, HISTORY, Series, features, forecast, target
+from ml_online.sales_series import TEN_THOUSAND, Kind, Measure, New, Series, ShopSeries
+from ml_online.shop_forecast import (
+    UNIT,
+    Known,
+    ShopForecast,
+    foretold,
+    supposed,
+)
+from ml_online.stock_days import STOCK_DAYS, StockDays
+from ml_online.stock_out_forecast import VariantUnits
+from streams import codec
 from streams.codec import Fact
-from streams.events import DayClosed
+from streams.events import (
+    CalendarEntryPlanned,
+    CalendarEntryWithdrawn,
+    DayClosed,
+    DriftNoticed,
+    Event,
+)
 
-if TYPE_CHECKING:
-    from river.linear_model import BayesianLinearRegression
+FIRST_FORECAST = SEASON
+"""Closed days of a kind of series that a forecast takes; one that is new among others is foretold
+what these sold when they began."""
 
-LEVELS = ("total", "category")
-MEASURE = "net"
+MANY = 1_000
+"""Series, of which a day takes so long to close that others are not to wait for it."""
 
-_MOST_SERIES = 5_000  # of one shop; those that come later have no forecasts
-_PRIOR_PRECISION = 100.0  # as if that much had been learned of no difference at all
-_SHOP, _MODELS, _SERIES = "shop", "models", "series"  # kinds of rows of the state
-_BUCKETS = [bucket_of(horizon) for horizon in range(1, HORIZON + 1)]
-
-
-class SeriesKey(NamedTuple):
-    """Which of a shop's series; the key is empty where the level is `total`."""
-
-    level: str
-    key: str
-    currency: str
+_OF_LATE = timedelta(days=7)
+_NAMESPACE = uuid5(NAMESPACE_URL, "tillstream/drift")
+_CALENDAR, _SHOP = "calendar", "shop"  # rows of the state
 
 
-class Forecast(Struct, frozen=True):
-    """One day ahead, in ten-thousandths of the currency."""
+class Ahead(Struct, frozen=True):
+    """One day ahead, in ten-thousandths of the currency or of a unit. `quantiles` are those of
+    `daily.QUANTILES`, `naive` is the same weekday's of the last week, `known` what is planned that
+    is not as usual."""
 
     day: date
     horizon: int
     value: int
+    quantiles: Sequence[int]
     naive: int
+    known: Mapping[str, float]
 
 
-class _Shop(Struct):
-    """One shop's days: series and models by level."""
-
-    last: int = 0  # the last closed day
-    series: dict[SeriesKey, Series] = {}
-    models: dict[str, list["BayesianLinearRegression"]] = {}
+def _new() -> DailyForecaster:
+    return DailyForecaster(KNOWN)
 
 
 class SalesForecaster:
     """Implements `ml_online.family.Learner`."""
 
-    def __init__(self) -> None:
-        self._shops: dict[str, _Shop] = {}
-        _new_model()  # imports River now, and not with the first day
+    def __init__(self, stock: StockDays | None = None, new: New = _new) -> None:
+        DriftWatch.load()  # River, which takes seconds: now, and not with the first day
+        self._new = new
+        self._stock = stock
+        self._calendar = Calendar()
+        self._shops: dict[str, ShopSeries] = {}
+        self._noticed: list[Event] = []
+        self._changes = 0  # of all that an answer is made from: no part of the state
+        self._made = _Made()
 
     def learn(self, fact: Fact) -> None:
-        """A day that follows the last one is learned; for an earlier one, history is mended."""
-        if not isinstance(fact.data, DayClosed):  # DayCorrected is one, too
-            return
-        try:
-            day = date.fromisoformat(fact.data.date).toordinal()
-        except ValueError:
-            return  # a date that no calendar has
-        values = {
-            SeriesKey(figure.level, figure.key, figure.currency): int(figure.net)
-            for figure in fact.data.figures
-            if figure.level in LEVELS
-        }
-        shop = self._shops.setdefault(fact.event.shop, _Shop())
-        if day <= shop.last:
-            _mend(shop, day, values)
+        """A day that follows the last one is learned once all parts of it have come; for an earlier
+        one, history is mended. What is planned is noted."""
+        name, data = fact.event.shop, fact.data
+        if isinstance(data, CalendarEntryPlanned):
+            self._calendar.plan(name, data, fact.event.time)
+        elif isinstance(data, CalendarEntryWithdrawn):
+            self._calendar.withdraw(name, data.entry_id)
+        elif isinstance(data, DayClosed):  # DayCorrected is one, too
+            shop = self._shops.setdefault(name, ShopSeries(name, self._new, self._stock))
+            self._calendar.lies_in(name, data.country)
+            shop.stock = self._stock
+            shop.hear(data, self._calendar)
+            self._calendar.forget(name, before=shop.last - HISTORY + 1)
+            self._noticed += _told(shop, fact.event.time)
+            shop.shifts.clear()
         else:
-            if shop.last and day - shop.last > HISTORY:
-                shop.series.clear()  # nothing that is known reaches over such a gap
-            else:
-                for missing in range(shop.last + 1, day) if shop.last else ():
-                    _close(shop, missing, {})  # nobody closed it: nothing was sold
-            _close(shop, day, values)
+            return
+        self._changes += 1
+
+    def shops(self) -> Mapping[str, object]:
+        return self._shops
+
+    def takes_long(self, fact: Fact) -> bool:
+        """A day that closes of very many series."""
+        known = self._shops.get(fact.event.shop)
+        return known is not None and (
+            isinstance(fact.data, DayClosed) and known.size > MANY and known.closes(fact.data)
+        )
+
+    def noticed(self) -> Sequence[Event]:
+        """Shifts of demand of late; not those that a history has seen."""
+        found, self._noticed = self._noticed, []
+        return found
 
     # What is asked.
 
@@ -96,107 +122,173 @@ class SalesForecaster:
         known = self._shops.get(shop)
         return date.fromordinal(known.last) if known and known.last else None
 
-    def series(self, shop: str) -> Mapping[SeriesKey, Series]:
+    def series(self, shop: str) -> Mapping[Kind, Series]:
         """All series of a shop."""
         known = self._shops.get(shop)
-        return known.series if known else {}
+        return known.kinds if known else {}
 
-    def forecasts(self, shop: str, key: SeriesKey) -> Sequence[Forecast]:
-        """The next 28 days, as foretold at the last close. Empty where the series is too short.
+    def variants(self, shop: str, product: str) -> list[str]:
+        """Those of a product that were sold."""
+        known = self._shops.get(shop)
+        lying = known.parents.get("variant", {}) if known else {}
+        return [variant for variant, above in lying.items() if above == product]
 
-        Raises KeyError where there is no such series.
+    def forecasts(
+        self,
+        shop: str,
+        kind: Kind,
+        key: str,
+        supposing: Sequence[CalendarEntryPlanned] = (),
+        horizon: int = HORIZON,
+        contender: str | None = None,
+    ) -> list[Ahead]:
+        """The days after the last closed one, as they are foretold now, or would be if this were
+        planned, too; by who is served, or at all levels by this contender. Empty where too few
+        days are closed.
+
+        Raises KeyError where there is no such series, ValueError where there is no such contender.
         """
-        known = self._shops[shop]
-        series = known.series[key]
-        if not series.made or series.made[-1][0] != known.last:
+        of_shop = self._shops[shop]
+        series = of_shop.kinds[kind]
+        if key not in series.begun:
+            raise KeyError(key)
+        row = series.row(key)
+        if of_shop.last - min(series.begun.values()) + 1 < FIRST_FORECAST:
             return []
-        made = series.made[-1][1]
+        calendar = self._calendar
+        planned = self._foretold(of_shop, kind.measure, kind.currency, contender)
+        whole = planned.whole[kind.level]
+        if supposing:
+            calendar = calendar.supposing(shop, supposing)
+            whole = supposed(of_shop, kind, planned, _known(of_shop, calendar), horizon)
+        if not whole.known[row]:
+            return []
+        last = of_shop.last
+        week = np.nan_to_num(series.forecaster.history(SEASON, [row])[0])
+        inputs = calendar.known(shop, kind.level, [key], of_shop.parents, last + 1, HORIZON)[0]
         return [
-            Forecast(date.fromordinal(known.last + horizon), horizon, *made.forecasts(horizon))
-            for horizon in range(1, HORIZON + 1)
+            Ahead(
+                day=date.fromordinal(last + ahead),
+                horizon=ahead,
+                value=int(whole.point[row, ahead - 1]) * UNIT,
+                quantiles=[int(one) * UNIT for one in whole.quantiles[row, ahead - 1]],
+                naive=max(0, round(float(week[(ahead - 1) % SEASON]) * TEN_THOUSAND)),
+                known={
+                    name: float(value)
+                    for name, value in zip(KNOWN, inputs[ahead - 1], strict=True)
+                    if value
+                },
+            )
+            for ahead in range(1, horizon + 1)
         ]
+
+    def variant_units(self, shop: str, days: int) -> VariantUnits | None:
+        """The units of each variant, in all currencies together, as they were asked for on the last
+        days and are foretold. None while no day is closed."""
+        known = self._shops.get(shop)
+        if known is None or not known.last:
+            return None
+        kinds = [kind for kind in sorted(known.kinds) if kind[::2] == ("units", "variant")]
+        keys = list(dict.fromkeys(key for kind in kinds for key in known.kinds[kind].begun))
+        row = {key: number for number, key in enumerate(keys)}
+        sold = np.full((len(keys), days), np.nan)
+        ahead = np.full((len(keys), HORIZON), np.nan)
+        for kind in kinds:
+            series = known.kinds[kind]
+            rows = [row[key] for key in series.begun]
+            known_days = series.forecaster.history(days)
+            _add(sold[:, days - known_days.shape[1] :], rows, known_days)
+            whole = self._foretold(known, kind.measure, kind.currency).whole[kind.level]
+            point = np.where(whole.known[:, None], whole.point * UNIT / TEN_THOUSAND, np.nan)
+            _add(ahead, rows, point)
+        return VariantUnits(known.last, keys, sold, ahead)
+
+    def _foretold(
+        self, shop: ShopSeries, measure: Measure, currency: str, contender: str | None = None
+    ) -> ShopForecast:
+        """Made once for all who ask before something changes."""
+        asked = shop.name, measure, currency, contender
+        changes, found = self._made.get(asked, (-1, None))
+        if found is None or changes != self._changes:
+            known = _known(shop, self._calendar)
+            found = foretold(shop, measure, currency, known, contender)
+            self._made[asked] = self._changes, found
+        return found
 
     # What is kept.
 
     def state(self) -> Iterator[Any]:
+        for row in self._calendar.state():
+            yield [_CALENDAR, row]
         for name, shop in sorted(self._shops.items()):
-            yield [_SHOP, name, shop.last]
-            for level, models in sorted(shop.models.items()):
-                yield [_MODELS, name, level, [river_state.dump(model) for model in models]]
-            for key, series in sorted(shop.series.items()):
-                yield [_SERIES, name, list(key), msgspec.to_builtins(series)]
+            for row in shop.state():
+                yield [_SHOP, name, row]
 
     def restore(self, state: Iterable[Any]) -> None:
-        self._shops = {}
-        for kind, name, *row in state:
-            shop = self._shops.setdefault(name, _Shop())
-            if kind == _SHOP:
-                (shop.last,) = row
-            elif kind == _MODELS:
-                level, models = row
-                shop.models[level] = [river_state.load(_new_model(), model) for model in models]
+        calendar: list[Any] = []
+        shops: dict[str, list[Any]] = {}
+        for what, *row in state:
+            if what == _CALENDAR:
+                calendar.append(row[0])
             else:
-                key, series = row
-                shop.series[SeriesKey(*key)] = msgspec.convert(series, Series)
+                shops.setdefault(row[0], []).append(row[1])
+        self._calendar = Calendar()
+        if calendar:
+            self._calendar.restore(calendar)
+        self._shops = {}
+        for name, rows in shops.items():
+            self._shops[name] = ShopSeries(name, self._new, self._stock)
+            self._shops[name].restore(rows)
+        self._made.clear()
 
 
-def _new_model() -> "BayesianLinearRegression":
-    # It takes seconds to import, which only those who learn should spend.
-    from river.linear_model import BayesianLinearRegression
+class _Made(dict[tuple[str, str, str, str | None], tuple[int, ShopForecast]]):
+    """What was foretold after so many changes. A branch, which changes at once, makes its own."""
 
-    return BayesianLinearRegression(alpha=_PRIOR_PRECISION)
-
-
-def _close(shop: _Shop, day: int, values: Mapping[SeriesKey, int]) -> None:
-    shop.last = day
-    for key in sorted(values.keys() - shop.series.keys()):
-        if values[key] and len(shop.series) < _MOST_SERIES:
-            shop.series[key] = Series(day)
-    ordered = sorted(shop.series.items())
-    for key, series in ordered:
-        value = values.get(key, 0)
-        series.score(day, value)
-        _learn(_models(shop, key.level), series.values, value)
-        series.append(value)
-    for key, series in ordered:
-        if len(series.values) >= FIRST_FORECAST:
-            series.keep(day, _foretell(_models(shop, key.level), series))
+    def __deepcopy__(self, _memo: object) -> "_Made":
+        return _Made()
 
 
-def _mend(shop: _Shop, day: int, values: Mapping[SeriesKey, int]) -> None:
-    for key, value in sorted(values.items()):
-        if key in shop.series:
-            shop.series[key].put(day, value)
-        elif value and shop.last - day < HISTORY and len(shop.series) < _MOST_SERIES:
-            series = shop.series[key] = Series(day)
-            for one in [value, *[0] * (shop.last - day)]:
-                series.append(one)
+def _known(shop: ShopSeries, calendar: Calendar) -> Known:
+    """What is known of the days ahead by a calendar."""
+    return lambda kind: shop.known(kind, calendar, shop.last + 1, HORIZON)
 
 
-def _models(shop: _Shop, level: str) -> "list[BayesianLinearRegression]":
-    return shop.models.setdefault(level, [_new_model() for _ in BUCKETS])
+def _add(sums: Array, rows: Sequence[int], more: Array) -> None:
+    """Adds to these rows; NaN is where nothing is known at all."""
+    before = sums[rows]
+    both = np.nan_to_num(before) + np.nan_to_num(more)
+    sums[rows] = np.where(np.isnan(before) & np.isnan(more), np.nan, both)
 
 
-def _learn(models: "Sequence[BayesianLinearRegression]", known: Sequence[int], value: int) -> None:
-    """Teaches what each origin of the last 28 days should have said about this one."""
-    latest = len(known) - 1
-    for horizon, bucket in enumerate(_BUCKETS, 1):
-        origin = latest + 1 - horizon
-        if origin + 1 < FIRST_FORECAST:
-            return
-        if ground := features(known, origin, horizon):
-            models[bucket].learn_one(ground.x, target(value, ground))
+def _told(shop: ShopSeries, at: datetime) -> Iterator[Event]:
+    """The shifts that were noticed in days that had just passed when they were told."""
+    for kind, key, shift in shop.shifts:
+        day = date.fromordinal(shift.day)
+        if at.date() - day > _OF_LATE:
+            continue
+        data = DriftNoticed(
+            date=day.isoformat(),
+            measure=kind.measure,
+            currency=kind.currency,
+            level=kind.level,
+            key=key,
+            error_before=f"{shift.before:.4f}",
+            error_since=f"{shift.since:.4f}",
+        )
+        name = "\0".join((shop.name, *kind, key, data.date))
+        yield Event(
+            id=str(uuid5(_NAMESPACE, name)),
+            type="DriftNoticed",
+            shop=shop.name,
+            subject=data.date,
+            time=at,
+            received_at=at,
+            source="learners",
+            data=codec.raw(data),
+        )
 
 
-def _foretell(models: "Sequence[BayesianLinearRegression]", series: Series) -> Made:
-    values = series.values
-    last_week = [max(0, value) for value in values[-SEASON:]]
-    said = [
-        round(forecast(ground, models[bucket].predict_one(ground.x))) if ground else 0
-        for horizon, bucket in enumerate(_BUCKETS, 1)
-        for ground in (features(values, len(values) - 1, horizon),)
-    ]
-    return Made(series.scale, said, last_week)
-
-
-SALES_FORECAST = ModelFamily("sales_forecast", version=2, new=SalesForecaster)
+SALES_FORECAST = ModelFamily(
+    "sales_forecast", version=5, new=SalesForecaster, of=(STOCK_DAYS.name,)
+)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from ml_online.journal import Transaction
 from ml_online.models import Models
-from streams.subscribe import Partition
+from streams.batch import Partition
 
 FORMAT = 1
 KEPT = 2
