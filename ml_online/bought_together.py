@@ -6,7 +6,7 @@ were. Weights are whole numbers: however the orders come, late or shuffled betwe
 add up to the same.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from heapq import nlargest
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from ml_online.family import ModelFamily
 from streams.codec import Fact
-from streams.events import OrderCompleted
+from streams.events import Event, OrderCompleted
 
 HALF_LIFE = timedelta(days=90)
 TRENDING_HALF_LIFE = timedelta(days=7)
@@ -154,6 +154,9 @@ class BoughtTogether:
         ][:limit]
 
     # What is kept.
+
+    def noticed(self) -> Sequence[Event]:
+        return ()
 
     def state(self) -> Iterator[Any]:
         for partition, orders in sorted(self._counted.items()):
