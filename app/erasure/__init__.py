@@ -1,0 +1,1 @@
+"""Erasing a person: out of states, figures, models and caches, and unreadable on the log."""
