@@ -8,10 +8,11 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import asyncpg
 import structlog
@@ -20,32 +21,38 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI
-from faust.types import TP
 
 from app import logs, metrics
 from app.learner.answers import create_answers
 from app.learner.client import NAME, name_of
 from app.learner.leadership import LeadershipLost, leadership, publish
+from app.learner.recommendation_answers import create_recommendations
 from app.learner.store import LearnerStore
 from app.observed import Observed
 from app.own_key import own_key
 from app.settings import Settings
-from app.subscriptions import LEARNERS, learners_of, topics_of
+from app.subscriptions import LEARNERS, RECOMMENDERS, learners_of, topics_of
 from app.watchdog import watching
 from ml_online.journal import Overtaken
 from ml_online.models import LearningFailed, Models
 from projections.clock import ShopClock
 from projections.postgres import connect, migrate
 from projections.store import Prepared
+from streams.batch import LogChanged, Partition, Transient
+from streams.chunk import Chunk, fresh_highwater
 from streams.interpreter import tune
 from streams.readback import ReadBackFailed
-from streams.subscribe import GroupReader, LogChanged, Transient
+from streams.subscribe import GroupReader
 from streams.topics import create_topics, partitions_of
-from streams.transport import Chunk, fresh_highwater
 
 logger = structlog.get_logger()
 
+_ANSWERS = {LEARNERS: create_answers, RECOMMENDERS: create_recommendations}
+# What models load where they work, before an answer would wait for it.
+_RIVER = ("river.drift", "river.linear_model", "river.optim", "river.stats", "river.utils")
+_WORKED_WITH = {LEARNERS: (*_RIVER, "scipy.optimize", "scipy.special"), RECOMMENDERS: _RIVER}
 _AGAIN_SECONDS = 1.0
+_KEPT_SECONDS = 75  # an idle connection: longer than who asks keeps it
 _FETCH_BYTES = 4 * 1024 * 1024
 _FETCH_RECORDS = 4000
 # What may pass: the models are loaded anew, by us or by whoever leads then.
@@ -65,7 +72,7 @@ class _Fetched(NamedTuple):
 class _Stream:
     """The log from given offsets on, chunk by chunk, as a reader consumes it."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, positions: Mapping[TP, int]) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]) -> None:
         self._consumer = consumer
         self._positions = positions
 
@@ -87,6 +94,20 @@ def snapshot_key(settings: Settings) -> bytes:
     return own_key(settings.snapshot_key, settings.home / "snapshot.key")
 
 
+class _Idle:
+    """A reader's partitions, but none while facts are learned: offsets move before a batch is, and
+    on a busy machine some days of a large shop may take longer than a process may be stuck."""
+
+    def __init__(self, store: LearnerStore, reader: GroupReader[Any]) -> None:
+        self._store = store
+        self._reader = reader
+        self._learned = -1
+
+    def __call__(self) -> Collection[Partition]:
+        before, self._learned = self._learned, sum(list(self._store.models.next_offsets.values()))
+        return self._reader.partitions if self._learned == before else ()
+
+
 class _Server(uvicorn.Server):
     """Answers, and leaves signals to us."""
 
@@ -94,20 +115,22 @@ class _Server(uvicorn.Server):
         return nullcontext()
 
 
-async def learn(settings: Settings) -> None:
+async def learn(settings: Settings, group: str) -> None:
     """Leads whenever it may, until it is cancelled. Raises what only a person can mend."""
     servers = settings.servers
     await migrate(servers.postgres, settings.schema_name)
     await create_topics(servers.kafka, settings.partitions, settings.prefix, settings.replication)
     key = snapshot_key(settings)
-    models = Models(learners_of(LEARNERS))  # here, for it imports River: who waits is to be ready
+    models = Models(learners_of(group))
+    for name in _WORKED_WITH[group]:  # here: who waits to lead is to be ready
+        import_module(name)
     with socket.create_server((settings.learner_host, 0)) as listener:
         while True:
             try:
-                async with leadership(servers.postgres, settings.schema_name, LEARNERS) as lead:
+                async with leadership(servers.postgres, settings.schema_name, group) as lead:
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(lead.watch())
-                        tasks.create_task(_serve(settings, listener, models, key))
+                        tasks.create_task(_serve(settings, group, listener, models, key))
             except BaseExceptionGroup as failed:
                 passing, serious = failed.split(_AGAIN)
                 if serious is not None:
@@ -124,22 +147,24 @@ def _first(failed: BaseException) -> BaseException:
     return failed
 
 
-async def _serve(settings: Settings, listener: socket.socket, models: Models, key: bytes) -> None:
+async def _serve(
+    settings: Settings, group: str, listener: socket.socket, models: Models, key: bytes
+) -> None:
     """What a leader does. The answers begin at once and say that the models are being loaded."""
     pool = await connect(settings.servers.postgres, settings.schema_name)
     try:
         clock = ShopClock(settings.timezone)
-        store = LearnerStore(pool, LEARNERS, models, clock, key, settings.snapshot_seconds)
+        store = LearnerStore(pool, group, models, clock, key, settings.snapshot_seconds)
         async with asyncio.TaskGroup() as tasks:
-            answers = create_answers(store, settings.partitions)
-            tasks.create_task(_answer(answers, name_of(settings), listener))
+            answers = _ANSWERS[group](store, settings.partitions)
+            tasks.create_task(_answer(answers, name_of(settings, group), listener))
             host, port = listener.getsockname()[:2]
-            await publish(pool, LEARNERS, f"http://{host}:{port}")
-            observed = Observed(store, pool, LEARNERS)
+            await publish(pool, group, f"http://{host}:{port}")
+            observed = Observed(store, pool, group)
             async with observed.watched():
                 await store.load(settings.servers.kafka, settings.prefix, settings.dedupe_window)
             tasks.create_task(store.watch_journal())
-            tasks.create_task(_read(settings, store, observed))
+            tasks.create_task(_read(settings, group, store, observed))
     finally:
         pool.terminate()
 
@@ -153,6 +178,7 @@ async def _answer(app: FastAPI, name: str, listener: socket.socket) -> None:
         lifespan="off",
         headers=[(NAME, name)],
         timeout_graceful_shutdown=1,
+        timeout_keep_alive=_KEPT_SECONDS,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener.dup()]))
@@ -163,7 +189,7 @@ async def _answer(app: FastAPI, name: str, listener: socket.socket) -> None:
         await serving
 
 
-async def _read(settings: Settings, store: LearnerStore, observed: Observed) -> None:
+async def _read(settings: Settings, group: str, store: LearnerStore, observed: Observed) -> None:
     """Learns what comes in; at the end, whatever ends it, leaves a snapshot."""
     kafka = settings.servers.kafka
     reader = GroupReader(
@@ -174,8 +200,8 @@ async def _read(settings: Settings, store: LearnerStore, observed: Observed) -> 
         settings.commit_records,
     )
     partitions = {
-        TP(settings.prefix + topic, number)
-        for topic in topics_of(LEARNERS)
+        TopicPartition(settings.prefix + topic, number)
+        for topic in topics_of(group)
         for number in range(partitions_of(topic, settings.partitions))
     }
     async with AIOKafkaConsumer(
@@ -186,7 +212,7 @@ async def _read(settings: Settings, store: LearnerStore, observed: Observed) -> 
     ) as consumer:
         positions = await reader.resume(partitions, seek=1)
         try:
-            with watching(settings, LEARNERS, lambda: reader.partitions):
+            with watching(settings, group, _Idle(store, reader)):
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(reader.apply(lambda _: None))
                     tasks.create_task(reader.consume(_Stream(consumer, positions)))
@@ -206,21 +232,21 @@ async def _note_caught_up(reader: GroupReader[Prepared], consumer: AIOKafkaConsu
             logger.warning("the watermark stays where it is", error=str(error))
 
 
-def run(settings: Settings) -> None:
-    """Runs the learner in this process. Exits with 1 where only a person can help."""
+def run(settings: Settings, group: str) -> None:
+    """Runs the learner of a group in this process. Exits with 1 where only a person can help."""
     logs.configure(settings.log)
     metrics.serve(settings.metrics_host, settings.metrics_port)
     tune()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_until_told(settings))
+            runner.run(_until_told(settings, group))
         except (LogChanged, LearningFailed) as stopped:
             logger.critical("learning stops until a person has looked", reason=str(stopped))
             sys.exit(1)
 
 
-async def _until_told(settings: Settings) -> None:
-    learning = asyncio.create_task(learn(settings))
+async def _until_told(settings: Settings, group: str) -> None:
+    learning = asyncio.create_task(learn(settings, group))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, learning.cancel)

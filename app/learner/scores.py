@@ -2,35 +2,43 @@
 
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
-
-_MODELS = ("model", "seasonal_naive")
 
 
 def table_of(found: dict[str, Any]) -> Table:
-    """A row per series and span of days ahead, from an answer of `/forecasts/scores`."""
+    """Of each level a row per span of days ahead and model, from an answer of
+    `/forecasts/scores`; it fits 80 columns."""
     table = Table(
-        title=f"Net revenue, trained through {found['trained_through']}",
-        caption="mean MASE over series: "
-        + ", ".join(f"{name} {found['mean_mase'][name] or '–'}" for name in _MODELS),
+        title=f"{found['measure']}, trained through {found['trained_through']}",
         box=None,
         header_style="dim",
         title_justify="left",
-        caption_justify="left",
+        padding=(0, 1, 0, 0),
     )
-    for name in ("series", "days ahead"):
-        table.add_column(name)
-    for name in ("pairs", "MAE", "MASE", "MAE of seasonal naive", "MASE"):
-        table.add_column(name, justify="right")
-    for series in found["series"]:
-        name = " ".join(filter(None, (series["level"], series["id"], series["currency"])))
-        for row in ({**series["overall"], "from": 1, "to": 28}, *series["by_bucket"]):
-            cells = [row[model][score] for model in _MODELS for score in ("mae", "mase")]
-            table.add_row(
-                name,
-                f"{row['from']}–{row['to']}",
-                f"{row['pairs']:,}",
-                *("–" if cell is None else str(cell) for cell in cells),
-            )
-            name = ""
+    for name in ("ahead", "model"):
+        table.add_column(name, no_wrap=True)
+    for name in ("pairs", "MAE", "R²", "WAPE", "MASE", "in 80 %", "in 95 %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for level in found["levels"]:
+        named = filter(None, (level["level"], level.get("id"), level["currency"]))
+        table.add_row(f"[bold]{escape(' '.join(named))}[/]")
+        spans = level.get("by_bucket", [])
+        for models in ({**level["overall"], "from": 1, "to": 45}, *spans):
+            span = f"{models['from']}–{models['to']}"
+            for model, scores in models.items():
+                if isinstance(scores, dict):
+                    table.add_row(span, model.replace("_", " "), *_cells(scores))
+                    span = ""
     return table
+
+
+def _cells(scores: dict[str, Any]) -> list[str]:
+    ratios = (scores["r2"], scores["wape"], scores["mase"])
+    shares = (scores["coverage"][percent] for percent in ("80", "95"))
+    return [
+        f"{scores['pairs']:,}",
+        scores["mae"] or "–",
+        *("–" if one is None else f"{one:.2f}" for one in ratios),
+        *("–" if one is None else f"{100 * one:.1f}" for one in shares),
+    ]

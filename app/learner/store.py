@@ -8,13 +8,14 @@ finds the next place in the journal taken knows that its own models are not what
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 import structlog
 
 from app.api.completeness import CompleteTo
+from app.learner.opening import opened
 from ml_online import journal, snapshots
 from ml_online.journal import Entry, Overtaken
 from ml_online.models import Models
@@ -22,18 +23,29 @@ from ml_online.replay import facts_of
 from ml_online.snapshots import Refused, Snapshot
 from projections import skips
 from projections.clock import ShopClock, moment
+from projections.erasure import erased
 from projections.store import Fenced, GroupStore, Prepared
+from streams.batch import Batch, Part, Partition, Progress, Transient
 from streams.codec import Fact
-from streams.subscribe import Batch, Partition, Progress
+from streams.events import Event
+from streams.outbox import enqueue
 
 logger = structlog.get_logger()
 
 _TURN_SECONDS = 0.002
 _LOOK_SECONDS = 1.0
+_OF_LATE = timedelta(days=7)
+"""What was noticed before is told already, or no news any more, where models learn it again."""
+
+
+def of_late(noticed: Sequence[Event], now: datetime) -> list[Event]:
+    """What may not have been told when a learner died: of a journal that is learned again, all the
+    rest was."""
+    return [event for event in noticed if now - event.time <= _OF_LATE]
 
 
 class LearnerStore(GroupStore):
-    """Implements `streams.subscribe.Store` for a group of learners, which one process reads."""
+    """Implements `streams.batch.Store` for a group of learners, which one process reads."""
 
     def __init__(
         self,
@@ -53,6 +65,8 @@ class LearnerStore(GroupStore):
         self._snapshot_at = time.monotonic()
         self._snapshot_seq = 0
         self._settled = True  # the models are exactly what the journal tells
+        self._noticed: list[Event] = []  # and are to be told on the log
+        self._telling = asyncio.Lock()
         self._complete_to: dict[Partition, datetime] = {}
         self._moved = asyncio.Event()
 
@@ -67,6 +81,7 @@ class LearnerStore(GroupStore):
             end = await self._read_to(transaction)
             candidates = await snapshots.stored(transaction, self._group)
             skipped = await skips.of_group(transaction, self._group)
+            self._erased = await erased(transaction)
         self._settled = False
         self.models.reset()
         left = None
@@ -78,13 +93,17 @@ class LearnerStore(GroupStore):
         self._snapshot_seq = self.models.seq
         records = sum(entry.next - entry.first for entry in left)
         logger.info("learning what the journal tells", after=self.models.seq, records=records)
-        async for entry, facts in facts_of(bootstrap, prefix, window, left, skipped):
+        async for entry, facts in facts_of(
+            bootstrap, prefix, window, left, skipped, erased=self._erased
+        ):
             await self._learn(facts)
+            self._noticed += of_late(self.models.noticed(), self._now())
             if entry.seq:
                 self.models.passed(entry.partition, entry.next)
         async with self._transaction() as transaction:
             await skips.passed(transaction, self._group)
         self._settled = self.loaded = True
+        await self._tell()
 
     async def _read_to(self, transaction: journal.Transaction) -> dict[Partition, int]:
         """The group's offsets; and up to when its partitions were complete."""
@@ -169,15 +188,48 @@ class LearnerStore(GroupStore):
             self._snapshot_seq = snapshot.seq
         self._settled = False
         for part in parts:
-            await self._learn(part.facts)
+            await self._learn(self._erased.facts(part.facts))
             self.models.passed(part.partition, part.next)
             self._complete(part.partition, moment(part.until_ms))
         self._settled = True
+        await self._tell()
+
+    async def _keep_quarantined(
+        self, transaction: journal.Transaction, parts: Sequence[Part]
+    ) -> None:
+        """As ever, but for the names that were erased by now: the models hear of them only when
+        they are made anew, and nothing else holds this back until then, as a read model's
+        generation does. The offsets are moved already: no erasure is under way beside this."""
+        if any(part.quarantined for part in parts):
+            self._erased = await erased(transaction)
+        await super()._keep_quarantined(transaction, parts)
+
+    async def _tell(self) -> None:
+        """Puts into the outbox what was noticed; where that fails, it is tried again. Until it is
+        there no snapshot is taken: who dies now learns it once more, and notices the same."""
+        async with self._telling:
+            self._noticed += self.models.noticed()
+            if not self._noticed:
+                return
+            try:
+                async with self._transaction() as transaction:
+                    await enqueue(transaction, self._noticed)
+            except Transient as error:
+                logger.warning("what was noticed is not told yet", error=str(error))
+            else:
+                self._noticed = []
 
     async def _learn(self, facts: Sequence[Fact]) -> None:
-        """One after the other; whoever asks for a prediction gets a turn in between."""
+        """One after the other; whoever asks for a prediction gets a turn in between, and while a
+        large shop's day closes, answers from before it."""
+        heard = await opened(facts, self.models.opened, self._connection)
         turn = time.perf_counter()
-        for fact in facts:
+        for fact in heard:
+            if self.loaded and self.models.takes_long(fact):
+                learned = await asyncio.to_thread(self.models.learned_beside, fact)
+                self.models.take(learned, fact)
+                turn = time.perf_counter()
+                continue
             self.models.learn(fact)
             if time.perf_counter() - turn > _TURN_SECONDS:
                 await asyncio.sleep(0)
@@ -186,6 +238,8 @@ class LearnerStore(GroupStore):
     async def caught_up(self, next_offsets: Mapping[Partition, int], at: datetime) -> None:
         """Moves the watermark, in Postgres and here."""
         await super().caught_up(next_offsets, at)
+        if self._settled:
+            await self._tell()
         for partition, offset in next_offsets.items():
             if self.models.next_offsets.get(partition, 0) == offset:
                 self._complete(partition, at)
@@ -195,6 +249,7 @@ class LearnerStore(GroupStore):
     def _due(self) -> bool:
         return (
             self.models.seq > self._snapshot_seq
+            and not self._noticed
             and time.monotonic() - self._snapshot_at > self._snapshot_seconds
         )
 
@@ -209,7 +264,7 @@ class LearnerStore(GroupStore):
 
         Raises Transient.
         """
-        if not self._settled or self.models.seq <= self._snapshot_seq:
+        if not self._settled or self._noticed or self.models.seq <= self._snapshot_seq:
             return
         snapshot = await self._taken()
         async with self._transaction() as transaction:
