@@ -13,10 +13,25 @@ import typer
 from rich.console import Console
 
 from app.stack.up import servers as embedded
-from loadtests.bench import catch_up, commands, held, ingest, latency, learning, rebuild, replay
+from loadtests.bench import (
+    catch_up,
+    commands,
+    figures,
+    held,
+    imports,
+    ingest,
+    latency,
+    learning,
+    rebuild,
+    recommending,
+    replay,
+)
 from loadtests.bench.tables import Table, as_json, markdown, show
 
-QUESTIONS = ("catch-up", "latency", "ingest", "held", "learning", "rebuild", "commands", "replay")
+QUESTIONS = (
+    *("catch-up", "latency", "ingest", "held", "learning", "rebuild", "commands", "figures"),
+    *("recommending", "replay", "import"),
+)
 talk = Console(stderr=True, highlight=False)
 
 
@@ -64,12 +79,18 @@ async def measure(
             tables += await held.measure(servers, home, rounds, tell)
         if "learning" in wanted:
             tables += await learning.measure(servers, home, rounds, events, tell)
+        if "recommending" in wanted:
+            tables += await recommending.measure(servers, home, rounds, events, tell)
         if "rebuild" in wanted:
             tables += await rebuild.measure(servers, home, rounds, events, tell)
         if "commands" in wanted:
             tables += await commands.measure(servers, home, rounds, tell)
+        if "figures" in wanted:
+            tables += await figures.measure(servers, home, rounds, events, tell)
         if "replay" in wanted and online_retail is not None:
             tables += await replay.measure(servers, home, rounds, online_retail.resolve(), tell)
+        if "import" in wanted and online_retail is not None:
+            tables += await imports.measure(servers, home, rounds, online_retail.resolve(), tell)
     talk.print(f"{time.monotonic() - begun:.0f} s")
     return tables
 

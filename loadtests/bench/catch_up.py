@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from loadtests.contenders import handwritten
 from loadtests.contenders.job import Job
 from projections.postgres import migrate
 from streams import codec
+from streams.events import Event
 from streams.log import Log
 from streams.topics import create_topics
 
@@ -86,13 +87,15 @@ async def measure(servers: Servers, home: Path, rounds: int, count: int, tell: T
     ]
 
 
-async def produce(servers: Servers, count: int, prefix: str = PREFIX) -> tuple[Recount, float]:
+async def produce(
+    servers: Servers, count: int, prefix: str = PREFIX, events: Sequence[Event] = ()
+) -> tuple[Recount, float]:
     """Writes the events; what they come to, and their size in the middle."""
     await create_topics(servers.kafka, PARTITIONS, prefix, topics=["orders"])
     log = Log(servers.kafka, PARTITIONS, prefix, deadline=60, linger_ms=5)
     await log.start()
     await log.connected()
-    events = list(generate(count))
+    events = events or list(generate(count))
     for start in range(0, count, 5_000):
         await log.append(events[start : start + 5_000])
     await log.stop()
@@ -106,6 +109,7 @@ async def run(
     number: int,
     count: int,
     expected: Recount,
+    prefix: str = PREFIX,
 ) -> tuple[float, float, float]:
     """The seconds from its assignment to its last commit, those from its start, and those of
     processor time between assignment and last commit.
@@ -117,7 +121,7 @@ async def run(
         postgres=servers.postgres,
         redis=servers.redis,
         schema=f"bench_{name}",
-        prefix=PREFIX,
+        prefix=prefix,
         group=f"bench-{name}-{time.time_ns()}",
         partitions=PARTITIONS,
         records=count,
@@ -162,7 +166,7 @@ def command_of(module: str) -> list[str]:
 async def create_tables(
     admin: "asyncpg.Connection", servers: Servers, contender: Contender, job: Job
 ) -> None:
-    if contender.module == "tillstream":
+    if contender.module.startswith("tillstream"):
         await migrate(servers.postgres, job.schema)
     else:
         await admin.execute(f'CREATE SCHEMA "{job.schema}"')

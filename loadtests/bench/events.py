@@ -40,20 +40,28 @@ class Recount(NamedTuple):
     revenue: dict[Key, Row]
 
 
-def generate(count: int, seed: int = 7) -> Iterator[Event]:
+def generate(
+    count: int,
+    seed: int = 7,
+    begin: datetime = BEGIN,
+    span: timedelta = SPAN,
+    customers: int = 0,
+) -> Iterator[Event]:
     """So many events in order of time: orders of one to three lines, and among them refunds of a
-    line of an earlier order."""
+    line of an earlier order. Of no known customer, or of so many."""
     random = Random(seed)
+    whose: dict[str, str] = {}
     catalogue = [
         (f"sku-{n:04d}", f"category-{n % CATEGORIES:02d}", random.randint(99, 19_999) * 100)
         for n in range(PRODUCTS)
     ]
     sold: list[OrderCompleted] = []
     for n in range(count):
-        at = BEGIN + SPAN * n / count
+        at = begin + span * n / count
         if sold and random.random() < REFUNDED:
             order = sold.pop(random.randrange(len(sold)))
-            yield _event(random, at, _refund(order, random.choice(order.products), n))
+            refund = _refund(order, random.choice(order.products), n)
+            yield _event(random, at, refund, whose.get(order.order_id))
         else:
             lines = [
                 Line(product_id=product, category=category, price=Money(price), quantity=quantity)
@@ -67,7 +75,9 @@ def generate(count: int, seed: int = 7) -> Iterator[Event]:
                 products=lines,
             )
             sold.append(order)
-            yield _event(random, at, order)
+            if customers:
+                whose[order.order_id] = f"person-{random.randrange(customers):06d}"
+            yield _event(random, at, order, whose.get(order.order_id))
 
 
 def _refund(order: OrderCompleted, line: Line, n: int) -> OrderRefunded:
@@ -80,7 +90,7 @@ def _refund(order: OrderCompleted, line: Line, n: int) -> OrderRefunded:
     )
 
 
-def _event(random: Random, at: datetime, data: OrderFields) -> Event:
+def _event(random: Random, at: datetime, data: OrderFields, person: str | None) -> Event:
     at = at.replace(microsecond=at.microsecond // 1000 * 1000)
     return Event(
         id=str(UUID(int=random.getrandbits(128), version=4)),
@@ -89,6 +99,7 @@ def _event(random: Random, at: datetime, data: OrderFields) -> Event:
         subject=data.order_id,
         time=at,
         received_at=at + timedelta(milliseconds=random.randint(20, 900)),
+        person=person,
         data=codec.raw(data),
     )
 

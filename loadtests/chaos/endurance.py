@@ -31,6 +31,7 @@ class Table(NamedTuple):
 SESSION_SECONDS = 10.0  # see `app.worker`
 PARTITIONS = 12
 _WARM_UP = 0.25
+_LATE = 2 / 3  # by then what is kept up to a bound has come to it
 _SAMPLE_SECONDS = 2.0
 _CAUGHT_UP = 200  # records: what is on its way at any moment
 
@@ -189,17 +190,31 @@ def _memory_table(
         warm = [(at, size) for at, size in found if at >= _WARM_UP * minutes * 60]
         if len(warm) < 2:
             continue
-        slope = linear_regression(*zip(*warm, strict=True)).slope * 60
+        late = [(at, size) for at, size in found if at >= _LATE * minutes * 60]
         sizes = [size for _, size in warm]
-        share = 100 * slope * 60 / median(sizes)
         rows.append(
-            [name, f"{median(sizes):.0f}", f"{max(sizes):.0f}", f"{slope:+.2f}", f"{share:+.0f}"]
+            [
+                name,
+                f"{median(sizes):.0f}",
+                f"{max(sizes):.0f}",
+                f"{_slope(warm):+.2f}",
+                f"{_slope(late):+.2f}",
+                f"{100 * 60 * _slope(late) / median(sizes):+.0f}",
+            ]
         )
     return Table(
-        f"Resident memory over {minutes:g} minutes, {sent:,} events, after the first quarter",
-        ["process", "MiB, median", "most", "MiB a minute", "% an hour"],
+        f"Resident memory over {minutes:g} minutes, {sent:,} events",
+        [
+            *("process", "MiB, median", "most", "MiB a minute after the first quarter"),
+            *("in the last third", "% an hour"),
+        ],
         rows,
     )
+
+
+def _slope(samples: Sequence[tuple[float, float]]) -> float:
+    """MiB a minute; nothing of a process that has hardly been there."""
+    return linear_regression(*zip(*samples, strict=True)).slope * 60 if len(samples) > 1 else 0.0
 
 
 # Two beside one.

@@ -18,10 +18,11 @@ from projections import fence, live, orders, store
 from projections.live import LiveFigures, Publisher
 from projections.read_model import Figure
 from projections.store import GroupStore, Prepared
-from streams import money, subscribe
+from streams import money, records, subscribe
+from streams.batch import Moved, Part
 from streams.crash_points import reached
 from streams.dedupe import Seen, Window
-from streams.subscribe import GroupReader, Part
+from streams.subscribe import GroupReader
 
 
 class Planted(NamedTuple):
@@ -33,32 +34,32 @@ class Planted(NamedTuple):
 
 def dedupe_off() -> None:
     """Whatever comes counts."""
-    judge = subscribe.judge
+    judge = records.judge
 
     def all_new(*arguments: Any) -> Sequence[int]:
         return [int(Seen.NEW)] * len(judge(*arguments))
 
-    vars(subscribe)["judge"] = all_new
+    vars(records)["judge"] = all_new
 
 
 def window_lost() -> None:
     """What was seen before the start of a worker is not known to it."""
 
-    def remember(records: Sequence[Any], window: Window) -> None:
-        window.end = records[-1].offset + 1
+    def remember(last: Sequence[Any], window: Window) -> None:
+        window.end = last[-1].offset + 1
 
-    subscribe.remember = remember
+    vars(subscribe)["remember"] = remember
 
 
 def last_write_wins() -> None:
     """An id that is used again for something else counts again."""
-    judge = subscribe.judge
+    judge = records.judge
 
     def trusting(*arguments: Any) -> Sequence[int]:
         new, contradicted = int(Seen.NEW), int(Seen.CONTRADICTED)
         return [new if seen == contradicted else seen for seen in judge(*arguments)]
 
-    vars(subscribe)["judge"] = trusting
+    vars(records)["judge"] = trusting
 
 
 def _one_by_one(*, progress_first: bool) -> None:
@@ -77,14 +78,14 @@ def _one_by_one(*, progress_first: bool) -> None:
                 await self._keep_quarantined(transaction, parts)
                 for model, *_ in self._steps[:first]:
                     if rows := prepared.folded[model.name].rows:
-                        await model.upsert(transaction, rows, prepared.setting)
+                        await model.put(transaction, rows, prepared.setting)
         except store.Fenced:
-            raise subscribe.Moved(await self._next_offsets(parts)) from None
+            raise Moved(await self._next_offsets(parts)) from None
         reached("progress_moved")
         async with self._transaction() as transaction:
             for model, *_ in self._steps[first:]:
                 if rows := prepared.folded[model.name].rows:
-                    figures += await model.upsert(transaction, rows, prepared.setting)
+                    figures += await model.put(transaction, rows, prepared.setting)
         prepared.applied, prepared.ground = True, None
         if self.publisher is not None:
             self.publisher.offer(figures)

@@ -24,6 +24,10 @@ _SMALLEST = Decimal("0.0001")
 
 Row = tuple[str, str, datetime, str, str]  # shop, dimension, hour in UTC, key, currency
 Seller = tuple[str, date, str, str]  # shop, day, product, currency
+Buyer = tuple[str, str, date, str, str]  # shop, customer or "", day, country, currency
+Period = tuple[str, str, str, date, str, str]  # shop, grain, dimension, first day, key, currency
+# Shop, hour in UTC, currency, country, customer, order, category, product.
+SoldLine = tuple[str, datetime, str, str, str, str, str, str]
 
 
 class Line(NamedTuple):
@@ -47,6 +51,7 @@ class Entry(NamedTuple):
     country: str
     is_sale: bool
     lines: Sequence[Line]
+    order: tuple[str, str] = ("", "")  # its id, and who its customer is
 
 
 class OrderPage(NamedTuple):
@@ -58,6 +63,8 @@ class OrderPage(NamedTuple):
     sums: Mapping[str, Decimal]
     events: Mapping[str, str]
     """The ids of the events that it consists of, by what they are to it."""
+    times: Mapping[str, datetime]
+    """When it was ordered, completed, paid and shipped, as far as it was."""
 
 
 @dataclass
@@ -66,6 +73,9 @@ class Books:
 
     revenue: dict[Row, Measures] = field(default_factory=dict)
     best_sellers: dict[Seller, Measures] = field(default_factory=dict)
+    periods: dict[Period, Measures] = field(default_factory=dict)
+    lines: dict[SoldLine, Measures] = field(default_factory=dict)
+    customers: dict[Buyer, Measures] = field(default_factory=dict)
     orders: dict[tuple[str, str], OrderPage] = field(default_factory=dict)
     names: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     """Of each shop's products, all that were told: it is not said which of them is shown."""
@@ -79,6 +89,9 @@ def recount(events: Iterable[Told]) -> Books:
             told[event["shop"], event["subject"]].append(event)
     revenue: dict[Row, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
     sellers: dict[Seller, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
+    periods: dict[Period, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
+    sold: dict[SoldLine, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
+    customers: dict[Buyer, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
     pages: dict[tuple[str, str], OrderPage] = {}
     names: dict[tuple[str, str], set[str]] = defaultdict(set)
     for (shop, order_id), of_order in told.items():
@@ -89,9 +102,15 @@ def recount(events: Iterable[Told]) -> Books:
         pages[shop, order_id] = story.page(entries)
         for entry in entries:
             _book(shop, entry, revenue, sellers)
+            _book_periods(shop, entry, periods)
+            _book_lines(shop, entry, sold)
+            _book_customer(shop, entry, customers)
         for line in chain.from_iterable(_products(one) for one in of_order):
             names[shop, line["product_id"]].add(line.get("name") or "")
-    return Books(_not_zero(revenue), _not_zero(sellers), pages, dict(names))
+    return Books(
+        *(_not_zero(revenue), _not_zero(sellers), _not_zero(periods), _not_zero(sold)),
+        *(_not_zero(customers), pages, dict(names)),
+    )
 
 
 _OF_ORDERS = frozenset(
@@ -125,6 +144,47 @@ def _book(
             revenue[row]["orders"] += 1
         for seller in products:
             sellers[seller]["orders"] += 1
+
+
+def _book_periods(shop: str, entry: Entry, periods: dict[Period, Measures]) -> None:
+    """By day and by month. No channel is ever told here, and a product is its own only variant."""
+    day = entry.at.astimezone(UTC).date()
+    rows: set[Period] = set()
+    for line in entry.lines:
+        keys = {
+            "total": "",
+            "country": entry.country,
+            "channel": "",
+            "category": line.category,
+            "product": line.product,
+            "variant": line.product,
+        }
+        for grain, first in (("day", day), ("month", day.replace(day=1))):
+            for dimension, key in keys.items():
+                row = (shop, grain, dimension, first, key, entry.currency)
+                _add(periods[row], line)
+                rows.add(row)
+    for row in rows if entry.is_sale else ():
+        periods[row]["orders"] += 1
+
+
+def _book_lines(shop: str, entry: Entry, sold: dict[SoldLine, Measures]) -> None:
+    hour = entry.at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    order_id, customer = entry.order
+    for line in entry.lines:
+        where = (shop, hour, entry.currency, entry.country, customer, order_id)
+        row = (*where, line.category, line.product)
+        _add(sold[row], line)
+        sold[row]["orders"] += int(entry.is_sale)
+
+
+def _book_customer(shop: str, entry: Entry, customers: dict[Buyer, Measures]) -> None:
+    """What corrects the books is no customer's."""
+    day, customer = entry.at.astimezone(UTC).date(), entry.order[1]
+    row = customers[shop, customer, day, entry.country, entry.currency]
+    for line in entry.lines:
+        _add(row, line._replace(adjustments=_ZERO))
+    row["orders"] += entry.is_sale
 
 
 def _add(measures: Measures, line: Line) -> None:
@@ -172,16 +232,15 @@ class _Story:
         """An update without lines says nothing."""
         return any(t["type"] != "OrderUpdated" or _products(t) for t in self._told)
 
+    def _speakers(self) -> list[Told]:
+        told = (self.sale, self.placed, self.update, self.cancelled, self.paid)
+        return [*(one for one in told if one), *self._refunds_by_time()]
+
     def _answer(self, name: str) -> str:
-        speakers: list[Told | None] = [
-            self.sale,
-            self.placed,
-            self.update,
-            self.cancelled,
-            self.paid,
-        ]
-        speakers += self._refunds_by_time()
-        return next((v for t in speakers if t and (v := t["data"].get(name))), "")
+        return next((v for told in self._speakers() if (v := told["data"].get(name))), "")
+
+    def _customer(self) -> str:
+        return next((who for told in self._speakers() if (who := told.get("person"))), "")
 
     def _refunds_by_time(self) -> list[Told]:
         return sorted(self.refunds.values(), key=_by_time)
@@ -192,7 +251,7 @@ class _Story:
         def entry(told: Told, lines: Sequence[Line], *, is_sale: bool = False) -> Entry:
             own = told["data"]
             where = own.get("currency") or currency, own.get("country") or country
-            return Entry(told["time"], *where, is_sale, lines)
+            return Entry(told["time"], *where, is_sale, lines, (told["subject"], self._customer()))
 
         sold = self._sold()
         found = [entry(self.sale, sold, is_sale=True)] if self.sale else []
@@ -251,7 +310,17 @@ class _Story:
             self._answer("country"),
             sums,
             events,
+            self._times(),
         )
+
+    def _times(self) -> dict[str, datetime]:
+        found = {
+            "ordered_at": self.placed or self.sale,
+            "completed_at": self.sale,
+            "paid_at": self.paid,
+            "shipped_at": self._first("OrderShipped"),
+        }
+        return {name: told["time"] for name, told in found.items() if told}
 
     def _status(self, sums: Mapping[str, Decimal]) -> str:
         if self.cancelled:

@@ -17,6 +17,8 @@ from aiokafka.errors import KafkaError
 
 from app.stack.up import Stack
 from loadtests.chaos import records, served
+from loadtests.chaos.activity import GROUP as ACTIVITY
+from loadtests.chaos.activity import compare_activity
 from loadtests.chaos.faults import FAULTS, Fault, Scene, mixed
 from loadtests.chaos.history import Operation, Outcome, promises
 from loadtests.chaos.load import Load, Writer, writing
@@ -117,6 +119,7 @@ class Run:
         )
         sending = asyncio.create_task(load.run(None))
         await asyncio.sleep(_CALM_SECONDS)
+        self._site.kill(self._site.slots[ACTIVITY])  # in each round; it is not what is timed
         struck = await asyncio.gather(
             *(fault.strike(scene) for fault in faults), return_exceptions=True
         )
@@ -237,6 +240,10 @@ class Run:
             parts.append(await self._days(books, wait=not parts[0].differences))
         except Impatient as impatient:
             trouble = str(impatient)
+        try:
+            parts.append(await compare_activity(site, self.log, self._patience))
+        except Impatient as impatient:
+            trouble = trouble or str(impatient)
         parts.append(await compare_redis(site, books, datetime.now(UTC)))
         for shop in sorted({shop for shop, _ in books.orders}):
             orders = sorted(order for of_shop, order in books.orders if of_shop == shop)

@@ -24,6 +24,7 @@ from loadtests.chaos.site import GROUP, TOPIC, Site
 
 GRAINS = ("total", "hour", "day", "month")
 RANKINGS = ("units", "gross", "net", "orders")
+_TIMES = ("ordered_at", "completed_at", "paid_at", "shipped_at")
 _AT_ONCE = 8
 _TOP = 1000
 _ZERO = Decimal(0)
@@ -102,7 +103,9 @@ async def compare_postgres(
         row["applied"] - progress.get(number, {}).get("applied", 0) for number, row in fates.items()
     )
 
-    rows = await site.sql("SELECT partition, record_offset, value FROM quarantine")
+    rows = await site.sql(
+        "SELECT partition, record_offset, value FROM quarantine WHERE group_name = $1", GROUP
+    )
     kept = {(row["partition"], row["record_offset"]): row["value"] for row in rows}
     aside = {
         (record.partition, record.offset): record.value
@@ -131,16 +134,43 @@ async def compare_postgres(
         {(row["shop"], row["product"]): row["name"] for row in rows},
     )
 
+    rows = await site.sql("SELECT * FROM sales_periods WHERE $1::text IS NULL OR shop = $1", shop)
+    periods = _figures(rows, ("shop", "grain", "dimension", "period", "key", "currency"))
+    tally.compare("sales_periods", books.periods, periods)
+
+    rows = await site.sql(_LINES, shop)
+    lines = _figures(rows, _LINE)
+    tally.compare("sales_lines", books.lines, lines)
+
+    rows = await site.sql("SELECT * FROM customer_days WHERE $1::text IS NULL OR shop = $1", shop)
+    customers = _figures(rows, ("shop", "customer", "day", "country", "currency"))
+    tally.compare("customer_days", books.customers, customers)
+
     rows = await site.sql("SELECT * FROM orders WHERE $1::text IS NULL OR shop = $1", shop)
     orders = {
-        (row["shop"], row["order_id"]): {"status": row["status"], **_told(json.loads(row["state"]))}
+        (row["shop"], row["order_id"]): {
+            "status": row["status"],
+            **_told(json.loads(row["state"])),
+            **{name: row[name] for name in _TIMES if row[name] is not None},
+        }
         for row in rows
     }
-    pages = {key: {"status": page.status, **page.events} for key, page in books.orders.items()}
+    pages = {
+        key: {"status": page.status, **page.events, **page.times}
+        for key, page in books.orders.items()
+    }
     tally.compare("orders", pages, orders)
     return Comparison(
         tally.figures, tally.differences, max(short, lost, 0), max(-short, doubled, 0)
     )
+
+
+_LINE = ("shop", "hour", "currency", "country", "customer", "order_id", "category", "product")
+_LINES = f"""
+    SELECT {", ".join(_LINE)}, {", ".join(f"sum({name}) AS {name}" for name in MEASURES)}
+    FROM sales_lines WHERE $1::text IS NULL OR shop = $1
+    GROUP BY {", ".join(_LINE)}
+"""  # noqa: S608  (made of constants)
 
 
 def compare_names(
@@ -290,12 +320,26 @@ def day_figures(books: Books, before: date) -> dict[Series, Measures]:
     """What the days before one have to be told as, without zeros."""
     found: dict[Series, Measures] = {}
     for shop in {row[0] for row in books.revenue}:
-        for level in ("total", "category"):
+        for level in DIMENSIONS:
             for (day, key, currency), measures in by_period(books.revenue, shop, level, "day"):
                 kept = {n: measures[n] for n in _DAY_MEASURES if measures.get(n)}
                 if kept and day < before.isoformat():
                     found[shop, level, day, key, currency] = kept
     return found
+
+
+def _totals(
+    told: Mapping[Series, Measures], level: str, before: date = date.max
+) -> dict[tuple[str, str, str], Measures]:
+    """The sums over a level's keys, by shop, day and currency, of what can be added up."""
+    found: dict[tuple[str, str, str], Measures] = defaultdict(dict)
+    for (shop, of_level, day, _, currency), measures in told.items():
+        if of_level == level and day < before.isoformat():
+            sums = found[shop, day, currency]
+            for name in set(measures) - {"orders"}:
+                sums[name] = sums.get(name, _ZERO) + measures[name]
+    kept = {key: {n: v for n, v in sums.items() if v} for key, sums in found.items()}
+    return {key: sums for key, sums in kept.items() if sums}
 
 
 async def compare_days(
@@ -312,9 +356,14 @@ async def compare_days(
         }
         for row in rows
     }
-    tally.compare(
-        "days", counted, {k: v for k, v in tables.items() if v and k[2] < before.isoformat()}
-    )
+
+    def heard_of(told: Mapping[Series, Measures]) -> dict[Series, Measures]:
+        """What was told of these days and dimensions,."""
+        kept = {k: v for k, v in told.items() if v and k[2] < before.isoformat()}
+        return {k: v for k, v in kept.items() if k[1] in DIMENSIONS}
+
+    tally.compare("days", counted, heard_of(tables))
+    tally.compare("days of variants", _totals(counted, "total"), _totals(tables, "variant", before))
     said: dict[Series, Measures] = {}
     heard: set[str] = set()
     for event in told:
@@ -333,12 +382,10 @@ async def compare_days(
             said[series] = {
                 name: Decimal(one[name]) for name in _DAY_MEASURES if Decimal(one[name])
             }
-    tally.compare(
-        "log of days", counted, {k: v for k, v in said.items() if v and k[2] < before.isoformat()}
-    )
+    tally.compare("log of days", counted, heard_of(said))
     async with httpx2.AsyncClient(base_url=site.api, timeout=60) as client:
         for shop in sorted({series[0] for series in counted}):
-            for level in ("total", "category"):
+            for level in DIMENSIONS:
                 answer = await client.get("/v1/sales/days", params={"shop": shop, "level": level})
                 served = {
                     (row["day"], row.get(level) or "", row["currency"]): {

@@ -20,6 +20,7 @@ from app.stack.process import Child, Program
 from app.stack.up import Stack
 from app.stack.up import running as running_stack
 from app.status import members
+from app.subscriptions import GROUPS
 from loadtests.bench.processes import environment
 from loadtests.bench.services import free_port
 from loadtests.chaos.proxy import Link
@@ -87,7 +88,7 @@ class Site:
     def start(self, slot: Slot, **more: str) -> Child:
         """Starts a slot's process, with these variables besides."""
         variables = {**self._variables(), **slot.variables, **more}
-        if slot.name.startswith("worker"):
+        if slot.name.startswith(("worker", "activity")):
             variables["TILLSTREAM_POSTGRES"] = self._by_link()
         program = Program(
             f"{self.settings.schema_name}-{slot.name}",
@@ -254,6 +255,9 @@ async def opened(
         site.add("api", "api", "--port", str(site.port))
         for number in range(1, workers + 1):
             site.add(f"worker-{number}", "worker").command = command
+        if workers:
+            for group in GROUPS[1:]:
+                site.add(group, "worker", "--group", group)
         keeper = asyncio.create_task(site.keep_up())
         try:
             await site.answers()

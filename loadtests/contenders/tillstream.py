@@ -1,5 +1,6 @@
 """Tillstream's own worker as it is, with `orders` and `revenue` alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class CountedStore(GroupStore):
 class Worker(GroupWorker):
     """A worker that ends when all is committed."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, steps: Sequence[Step] = STEPS) -> None:
         self.job_progress = Progress(job)
         settings = Settings(
             home=Path.cwd(),
@@ -43,7 +44,7 @@ class Worker(GroupWorker):
             schema_name=job.schema,
             commit_records=job.commit_records,
         )
-        super().__init__(settings, job.group, STEPS, loop=uvloop.new_event_loop())
+        super().__init__(settings, job.group, steps, loop=uvloop.new_event_loop())
         self.app.on_partitions_assigned.connect(self._assigned)
 
     async def _assigned(self, *_: Any, **__: Any) -> None:

@@ -43,7 +43,8 @@ async def simulate(
     """Plays the shop against a running API, `rate` events a second, until `limit`; how many.
 
     The same seed plays the same shop; another `run_id` gives every event and order another id.
-    `on_sent` hears how many were acknowledged just now. Raises Refused where an event is.
+    `on_sent` hears how many were acknowledged just now. Who was erased meanwhile does not come any
+    more. Raises Refused where another event is refused.
     """
     events = itertools.islice(enumerate(happenings(Random(seed), f"{seed}-{run_id}"), 1), limit)
     gaps = Random(seed)
@@ -68,9 +69,9 @@ async def simulate(
             ]
             if not batch:
                 return sent
-            await post(client, api, batch, sleep)
+            acknowledged = len(await post(client, api, batch, sleep, passing_over=_is_erased))
             sent += len(batch)
-            on_sent(len(batch))
+            on_sent(acknowledged)
 
 
 async def send_all(
@@ -144,8 +145,10 @@ async def post(
     api: str,
     events: Sequence[Mapping[str, Any]],
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    passing_over: Callable[[Mapping[str, Any]], bool] = lambda _: False,
 ) -> list[str]:
-    """Sends a batch until it is acknowledged, the same ids each time; its positions.
+    """Sends a batch until it is acknowledged, the same ids each time; its positions, without those
+    of events whose rejection may be passed over.
 
     Raises Refused.
     """
@@ -159,17 +162,23 @@ async def post(
         if answer.status_code in (429, 503):
             await sleep(_retry_after(answer, seconds))
             continue
-        if answer.status_code != 202:
+        told = answer.json() if answer.status_code in (202, 422) else {}
+        found = told.get("rejected") or told.get("errors") or []
+        rejected = [one for one in found if not passing_over(one)]
+        if answer.status_code != 202 and (rejected or not found):
             raise Refused(f"{url} answered {answer.status_code}: {answer.text[:500]}")
-        told = answer.json()
-        if rejected := told["rejected"]:
+        if rejected:
             first = rejected[0]
             raise Refused(
                 f"{len(rejected)} of {len(events)} events were rejected, the first because "
                 f"{first['field']}: {first['reason']} ({events[first['index']]})"
             )
-        return [one["position"] for one in told["accepted"]]
+        return [one["position"] for one in told.get("accepted", ())]
     raise AssertionError
+
+
+def _is_erased(rejection: Mapping[str, Any]) -> bool:
+    return str(rejection["reason"]).startswith("erased:")
 
 
 def _retry_after(answer: httpx2.Response, otherwise: float) -> float:

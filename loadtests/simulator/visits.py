@@ -6,6 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
+from zlib import crc32
 
 from loadtests.simulator.shop import CURRENCY, Basket, Product, Shopper, catalogue, population
 
@@ -13,6 +14,8 @@ _CENT = Decimal("0.01")
 _AT_ONCE = 12
 _FREE_SHIPPING = Decimal(60)
 _SHIPPING = Decimal("4.90")
+_SOURCES = ("search", "search", "direct", "newsletter", "spring-sale")
+_ROBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 _COUPON, _COUPON_SHARE = "WELCOME10", Decimal("0.10")
 
 Happening = dict[str, Any]
@@ -33,8 +36,8 @@ def happenings(rng: Random, run: str) -> Iterator[Happening]:
             yield heappop(later)[-1]
             continue
         while len(visits) < _AT_ONCE:
-            name = f"{run}-{next(numbers)}"
-            visits.append(visit(rng, products, rng.choice(shoppers), name))
+            number, shopper = next(numbers), rng.choice(shoppers)
+            visits.append(_came(visit(rng, products, shopper, f"{run}-{number}"), shopper, number))
         going = rng.choice(visits)
         happening = next(going, None)
         if happening is None:
@@ -44,6 +47,20 @@ def happenings(rng: Random, run: str) -> Iterator[Happening]:
         if happening["type"] == "OrderCompleted":
             for delay, follows in aftermath(rng, happening):
                 heappush(later, (moment + delay, next(ties), follows))
+
+
+def _came(visit: Iterator[Happening], shopper: Shopper, number: int) -> Iterator[Happening]:
+    """A visit that says where it came from. Some are a robot's, who looks and buys nothing."""
+    lot = crc32(b"%d" % number)
+    context = {"source": _SOURCES[lot // 16 % len(_SOURCES)], "country": shopper.country}
+    if lot % 16:
+        for happening in visit:
+            yield {**happening, "context": {**context, "visitor": shopper.person}}
+        return
+    robot = {**context, "user_agent": _ROBOT}
+    for happening in visit:
+        if happening["type"] == "ProductViewed":
+            yield {**happening, "subject": f"robot-{number}", "person": None, "context": robot}
 
 
 def visit(
