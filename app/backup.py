@@ -20,14 +20,16 @@ from redis.exceptions import RedisError
 
 from app.commands.restated import Restated, restate
 from app.commands.retold import shop_of
+from app.erasure.again import erase_again
 from app.learner.leadership import lock_of
 from app.settings import Settings
 from app.status import members
-from app.subscriptions import GROUPS, LEARNERS
+from app.subscriptions import ALL_GROUPS, GROUPS, LEARNER_GROUPS
+from projections.as_of import drop_all
 from projections.backup import Manifest, Position, dump, durable, load, opened, seal
 from projections.closer import told_in_the_log
 from projections.live import LiveFigures
-from projections.postgres import MIGRATING, sessions_of_api
+from projections.postgres import MIGRATING, sessions_of_api, sessions_of_jobs
 from projections.reconcile import reconcile
 from streams.exclusive import Connection, taken
 from streams.readback import log_ends
@@ -54,6 +56,7 @@ class Reconciled(NamedTuple):
     again: Mapping[str, int]
     days: int
     restated: Restated
+    erased: int = 0  # persons, whom this Postgres knew still
 
 
 class Restored(NamedTuple):
@@ -107,11 +110,13 @@ async def restore(settings: Settings, file: Path) -> Restored:
             again = await _to_read_again(settings, manifest.progress)
             told = await told_in_the_log(settings.servers.kafka, settings.prefix)
             async with connection.transaction():
+                await drop_all(connection, settings.schema_name)  # they may be of another log
                 left_out = await load(connection, settings.schema_name, archive, manifest)
                 days = (await reconcile(connection, told)).days
+                erased = await erase_again(connection, shop_of(settings))
                 restated = await restate(connection, shop_of(settings))
         await _clear_redis(settings)
-    return Restored(manifest, Reconciled(again, days, restated), left_out)
+    return Restored(manifest, Reconciled(again, days, restated, erased), left_out)
 
 
 async def reconciled(settings: Settings) -> Reconciled:
@@ -125,9 +130,10 @@ async def reconciled(settings: Settings) -> Reconciled:
         told = await told_in_the_log(settings.servers.kafka, settings.prefix)
         async with connection.transaction():
             days = (await reconcile(connection, told)).days
+            erased = await erase_again(connection, shop_of(settings))
             restated = await restate(connection, shop_of(settings))
     await _clear_redis(settings)
-    return Reconciled(again, days, restated)
+    return Reconciled(again, days, restated, erased)
 
 
 @asynccontextmanager
@@ -154,18 +160,20 @@ async def _alone(settings: Settings) -> AsyncIterator[Connection]:
             raise StillRunning(f"{count} read for {group} (one that was killed: for 10 s)")
     async with _connected(settings) as connection:
         await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{settings.schema_name}"')
-        for work in ("outbox", "days"):
+        for work in ("outbox", "days", "months"):
             if not await taken(connection, work):
                 raise StillRunning("a worker is still there")
-        learner = lock_of(settings.schema_name, LEARNERS)
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", learner):
-            raise StillRunning("a learner is still there")
+        for group in LEARNER_GROUPS:
+            lock = lock_of(settings.schema_name, group)
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock):
+                raise StillRunning(f"a learner of {group} is still there")
         # An API process knows the keys of persons by heart, also those that a restore takes away.
         if await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1)",
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name IN ($1, $2))",
             sessions_of_api(settings.schema_name),
+            sessions_of_jobs(settings.schema_name),
         ):
-            raise StillRunning("an API process is still there")
+            raise StillRunning("an API process, or a job of one, is still there")
         await connection.execute("SELECT pg_advisory_lock($1)", MIGRATING)
         yield connection
 
@@ -197,7 +205,7 @@ async def _log(settings: Settings) -> Mapping[_Partition, tuple[str, int]]:
 async def _to_read_again(settings: Settings, progress: Iterable[Position]) -> Mapping[str, int]:
     """How many records each group has before it. Raises OtherLog."""
     log = await _log(settings)
-    again = dict.fromkeys((*GROUPS, LEARNERS), 0)
+    again = dict.fromkeys(ALL_GROUPS, 0)
     for at in progress:
         topic_id, end = log.get(_Partition(at.topic, at.partition), ("", 0))
         name = f"{at.topic}:{at.partition}"

@@ -42,6 +42,8 @@ def next_steps(api: str) -> RenderableType:
         ("the API, to try out", f"{api}/docs"),
         ("sales by the hour", f"curl '{api}/v1/sales/revenue?grain=hour'"),
         ("sell something", ".venv/bin/tillstream trigger order.completed --country DE"),
+        ("who is there now", f"curl '{api}/v1/reports/live_view'"),
+        ("how far they come", f"curl '{api}/v1/reports/funnel?by=source'"),
         ("the live feed", f"curl -N '{api}/v1/live/revenue?day=today&dimension=total'"),
         ("is all well?", ".venv/bin/tillstream doctor"),
     )
@@ -76,22 +78,23 @@ async def show(settings: Settings, api: str, console: Console) -> None:
                     groups = await status.groups()
                     counts.append((time.monotonic(), await status.appended()))
                     today = clock.day(clock.hour(datetime.now(UTC))).isoformat()
-                    sales, best = await _today(client, today)
+                    sales, best, now = await _today(client, today)
                 except _AWAY as error:
                     view.update(Text(f"waiting for the servers: {error!r}", "yellow"))
                 else:
                     while len(counts) > 2 and counts[-1][0] - counts[0][0] > _RATE_SECONDS:
                         counts.popleft()
-                    view.update(_view(groups, _rate(counts), sales, best))
+                    view.update(_view(groups, _rate(counts), sales, best, now))
                 await asyncio.sleep(_REFRESH_SECONDS)
 
 
 async def _today(client: httpx2.AsyncClient, day: str) -> list[list[dict[str, Any]]]:
-    """The day's revenue and its best sellers, a list of rows each."""
+    """The day's revenue, its best sellers, and who is there now: a list of rows each."""
     days = {"from": day, "to": day}
     answers = await asyncio.gather(
         client.get("/v1/sales/revenue", params=days),
         client.get("/v1/sales/top-products", params={**days, "limit": 5}),
+        client.get("/v1/reports/live_view"),
     )
     return [answer.raise_for_status().json()["rows"] for answer in answers]
 
@@ -106,6 +109,7 @@ def _view(
     rate: float,
     sales: list[dict[str, Any]],
     best: list[dict[str, Any]],
+    now: list[dict[str, Any]],
 ) -> RenderableType:
     figures = Table.grid(padding=(0, 3))
     behind = sum(group.lag for group in groups)
@@ -113,6 +117,11 @@ def _view(
     for row in sales:
         net = f"[bold green]{_amount(row)}[/]"
         figures.add_row("net today", net, "orders", f"[bold]{row['orders']:,}[/]")
+    for row in now:
+        figures.add_row(
+            *("visitors now", f"[bold]{row['visitors']:,}[/]"),
+            *("active carts", f"[bold]{row['active_carts']:,}[/]"),
+        )
     top = Table("best sellers today", "units", "net", box=None, header_style="dim")
     for row in best:
         top.add_row(row["name"] or row["product"], str(row["units"]), _amount(row))

@@ -16,7 +16,7 @@ from app.status import (
     quarantine_status,
     reading_status,
 )
-from app.subscriptions import GROUPS, LEARNERS
+from app.subscriptions import ALL_GROUPS, LEARNER_GROUPS
 from projections.postgres import connect
 from projections.skips import standing
 
@@ -44,7 +44,7 @@ async def report(settings: Settings, console: Console) -> int:
 async def _groups(settings: Settings, console: Console) -> list[str]:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS), reading_status(settings) as status:
-            groups = await status.groups((*GROUPS, LEARNERS))
+            groups = await status.groups(ALL_GROUPS)
             readers = {group.group: await members(settings, group.group) for group in groups}
             servers = settings.servers
             async with await connect(servers.postgres, settings.schema_name, size=1) as pool:
@@ -84,7 +84,7 @@ async def _groups(settings: Settings, console: Console) -> list[str]:
 
 
 def _reader(group: str) -> str:
-    return "learner" if group == LEARNERS else f"worker --group {group}"
+    return f"{'learner' if group in LEARNER_GROUPS else 'worker'} --group {group}"
 
 
 def _processes(found: list[Status]) -> Table:

@@ -15,8 +15,8 @@ from projections.read_model import FoldFailed
 from projections.skips import note_failure
 from projections.store import GroupStore, Prepared
 from streams import codec
+from streams.batch import Batch, Part, Partition, Progress, Quarantined, Transient
 from streams.codec import Refused
-from streams.subscribe import Batch, Part, Partition, Progress, Quarantined, Transient
 
 logger = structlog.get_logger()
 
@@ -24,7 +24,7 @@ _MOST_LINES = 20  # a batch's worth of refused records is thousands, at worst
 
 
 class Observed:
-    """Implements `streams.subscribe.Store` by another one."""
+    """Implements `streams.batch.Store` by another one."""
 
     def __init__(self, store: GroupStore, pool: "asyncpg.Pool[asyncpg.Record]", group: str) -> None:
         self._store = store

@@ -29,7 +29,7 @@ _NAMESPACE = UUID("5f0f2a0e-6f0a-5d7c-9c3c-0d1b6a3f7e11")
 _POLL_SECONDS = 0.05
 # What Tillstream wrote into the envelope, and a client may not; what a correction need not repeat.
 _OURS = ("received_at", "version")
-_INHERITED = ("time", "person", "source", "correlation_id", "causation_id")
+_INHERITED = ("time", "person", "source", "correlation_id", "causation_id", "context")
 
 
 class Contradicted(Exception):

@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     proxies: Annotated[list[str], NoDecode] = Field(
         [], description="proxies before the API, whose word on a client's address is taken"
     )
+    country_header: str | None = Field(
+        None,
+        description="in which a proxy before the API tells a visitor's country, such as "
+        "CF-IPCountry; unset: no header is believed",
+    )
     logins_per_account: int = Field(
         10, ge=1, description="failed log-ins in a quarter of an hour, then 429"
     )
@@ -73,11 +78,23 @@ class Settings(BaseSettings):
     events_per_second: float | None = Field(
         None, gt=0, description="of a write key, at each API process, then 429; unset: no bound"
     )
+    import_bytes: int = Field(
+        2 * 1024**3, ge=1, description="that the files of one import may have together"
+    )
+    import_unpacked_bytes: int = Field(
+        8 * 1024**3, ge=1, description="that each of them may have once it is unpacked"
+    )
     live_clients: int = Field(
         10_000, ge=1, description="that may listen to live feeds at an API process"
     )
     currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="where an event tells none")
     timezone: ZoneInfo = Field(ZoneInfo("UTC"), description="the shop's zone: its days and hours")
+    country: str = Field(
+        "",
+        max_length=64,
+        description="where the shop is, ISO 3166 (`GB`, or a part of it with holidays of its own, "
+        "`GB-SCT`): whose public holidays forecasts know; unset: none",
+    )
     day_grace: float = Field(3600, ge=0, description="seconds a day stays open after its end")
     day_settle: float = Field(
         30, ge=0, description="seconds that late sales must rest before a past day is told"
@@ -94,6 +111,15 @@ class Settings(BaseSettings):
     dedupe_window: int = Field(100_000, ge=1, description="offsets in which an id counts once")
     commit_records: int = Field(10_000, ge=1, description="records in one commit, at most")
 
+    jobs: int = Field(2, ge=1, description="done at once, by all API processes together")
+    jobs_waiting: int = Field(
+        20,
+        ge=1,
+        description="of a shop that may be under way, such as figures of the past; then 429",
+    )
+    as_of_kept: int = Field(
+        4, ge=1, description="moments of the past that figures are kept of, for each group"
+    )
     verify_seconds: float = Field(
         600, ge=0, description="between checks of some figures against the log; 0: none"
     )
@@ -129,6 +155,12 @@ class Settings(BaseSettings):
         None, description="signs the models' snapshots; unset: a key made in the home"
     )
     snapshot_seconds: float = Field(60.0, gt=0, description="between snapshots of the models")
+    explore: float = Field(
+        0.05, ge=0, le=1, description="share of places in recommendations that are drawn by lot"
+    )
+    sample_answers: float = Field(
+        0.01, ge=0, le=1, description="share of the other recommendations told on the log"
+    )
     learner_host: str = Field("127.0.0.1", description="where the learner answers the API")
 
     @field_validator("origins", "proxies", "stripe_webhook_secret", mode="before")

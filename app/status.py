@@ -16,10 +16,10 @@ from aiokafka.errors import (
 
 from app.learner.leadership import is_led
 from app.settings import Settings
-from app.subscriptions import GROUPS, LEARNERS, topics_of
+from app.subscriptions import GROUPS, LEARNER_GROUPS, topics_of
 from projections.postgres import connect
 from projections.read_model import Row
-from streams.subscribe import Partition
+from streams.batch import Partition
 from streams.topics import TOPICS, partitions_of
 
 # Nobody has ever joined a group here, or the broker has only just started.
@@ -183,7 +183,7 @@ async def reading_status(settings: Settings) -> AsyncIterator[StatusReader]:
 async def members(settings: Settings, group: str) -> int:
     """How many read for a group: workers as Kafka sees them, 0 while they are still gathering; of
     learners the one that leads."""
-    if group == LEARNERS:
+    if group in LEARNER_GROUPS:
         async with await connect(settings.servers.postgres, settings.schema_name, size=1) as pool:
             return int(await is_led(pool, settings.schema_name, group))
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.servers.kafka)

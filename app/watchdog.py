@@ -19,7 +19,7 @@ import structlog
 
 from app.settings import Settings
 from app.status import reading_status
-from streams.subscribe import Partition
+from streams.batch import Partition
 
 logger = structlog.get_logger()
 

@@ -18,6 +18,8 @@ from yarl import URL
 from app import logs, metrics
 from app.commands.abandonment import Abandonment
 from app.commands.execute import LIMITS, keep_forgetting
+from app.folding import source_of
+from app.jobs.train import train_after
 from app.observed import Observed
 from app.payments.opened import opened
 from app.payments.settling import Settler
@@ -29,15 +31,17 @@ from projections.closer import GROUP as CLOSING_GROUP
 from projections.closer import Closer, told_in_the_log
 from projections.closing import Rules
 from projections.live import LiveFigures, Publisher
+from projections.month_closer import MonthCloser
 from projections.postgres import connect, connect_alone, migrate
 from projections.read_model import Step
-from projections.refold import Group, Source
+from projections.refold import Group
 from projections.sample import Sampler
 from projections.store import GroupStore, ReadModelChanged
-from streams.interpreter import tune
+from streams.batch import LogChanged, Transient
+from streams.interpreter import collect_garbage, tune
 from streams.outbox import Relay
 from streams.readback import ReadBackFailed
-from streams.subscribe import GroupReader, LogChanged, Transient
+from streams.subscribe import GroupReader
 from streams.topics import create_topics
 from streams.transport import ChunkConsumer, ChunkTransport
 
@@ -50,17 +54,6 @@ _WATCH_SECONDS = 15.0  # how long a log that has changed may go unnoticed
 
 _ROOM_SECONDS = 1.0
 _REST = 19.0  # a check in the background takes a twentieth of the time
-
-
-def source_of(settings: Settings) -> Source:
-    """The log, as a group's workers read it."""
-    return Source(
-        settings.servers.kafka,
-        settings.prefix,
-        settings.dedupe_window,
-        settings.commit_records,
-        ShopClock(settings.timezone),
-    )
 
 
 class _App(faust.App):
@@ -140,8 +133,9 @@ class GroupWorker(faust.Worker):
         clock = ShopClock(settings.timezone)
         self.store = self.open_store(pool, clock)
         generations = await with_room(self.store.register)
-        live = LiveFigures(Redis.from_url(servers.redis), settings.prefix, generations)
-        self.store.publisher = Publisher(live, self.store.live_figures)
+        if any(step.model.live is not None for step in self.steps):
+            live = LiveFigures(Redis.from_url(servers.redis), settings.prefix, generations)
+            self.store.publisher = Publisher(live, self.store.live_figures)
         self.reader = GroupReader(
             Observed(self.store, pool, self.group),
             servers.kafka,
@@ -172,12 +166,13 @@ class GroupWorker(faust.Worker):
     async def _work(self) -> None:
         """Applies, publishes and notes the watermark; the first failure ends the worker."""
         consumer = self.app.consumer
-        assert self.store.publisher is not None
+        publisher = self.store.publisher
         tasks = [
             asyncio.create_task(self.reader.apply(lambda event: event.message.ack(consumer))),
-            asyncio.create_task(self.store.publisher.run()),
+            *([asyncio.create_task(publisher.run())] if publisher else []),
             asyncio.create_task(self._note_caught_up()),
             asyncio.create_task(self._watch_log()),
+            asyncio.create_task(collect_garbage()),
             *map(asyncio.create_task, self._beside()),
         ]
         try:
@@ -190,9 +185,9 @@ class GroupWorker(faust.Worker):
                 task.cancel()
 
     def _beside(self) -> list[Coroutine[Any, Any, None]]:
-        """What one worker of all those of a group does beside: closing days, emptying the outbox,
-        telling abandoned carts, forgetting old answers, seeing to payments, checking samples. None
-        ever fails."""
+        """What one worker of all those of a group does beside: closing days and months, emptying
+        the outbox, telling abandoned carts, forgetting old answers, seeing to payments, checking
+        samples. None ever fails."""
         if self.group != CLOSING_GROUP:
             return []
         settings, servers = self.settings, self.settings.servers
@@ -201,11 +196,13 @@ class GroupWorker(faust.Worker):
             ShopClock(settings.timezone),
             grace=timedelta(seconds=settings.day_grace),
             settle=timedelta(seconds=settings.day_settle),
+            country=settings.country,
         )
         pool = partial(connect, servers.postgres, settings.schema_name, size=1, limits=LIMITS)
         told = partial(told_in_the_log, servers.kafka, settings.prefix)
         return [
             Closer(alone, rules, settings.partitions, told).run(),
+            MonthCloser(alone, rules, told, closed=train_after).run(),
             Relay(alone, servers.kafka, settings.partitions, settings.prefix).run(),
             Abandonment(alone, pool, timedelta(seconds=settings.cart_silence)).run(),
             keep_forgetting(alone),

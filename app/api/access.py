@@ -36,13 +36,15 @@ class Allow:
     """The rule of a route: which roles it is for. As a dependency it gives the actor.
 
     `figures`: it is for anyone where the settings leave figures open. `keys_shop`: the route asks
-    the actor for the shop, so that a key need not name its own.
+    the actor for the shop, so that a key need not name its own. Figures are also those of the shops
+    that one's own imports have made; the actor's shop is then the one that is asked for.
     """
 
     def __init__(self, *roles: Role, figures: bool = False, keys_shop: bool = False) -> None:
         self._roles = frozenset(roles)
         self._figures = figures
         self._keys_shop = keys_shop
+        self._of_imports = figures and not keys_shop
 
     def roles(self, settings: Settings) -> frozenset[Role]:
         """Whom it is for, as things are set."""
@@ -60,16 +62,23 @@ class Allow:
             if Role.ANYONE in roles:
                 return Actor(Role.ANYONE, "", shop)
             raise unauthorized("token", "log in, and send `Authorization: Bearer TOKEN`")
-        actor = await _identified(connection, told, shop, roles)
+        parent = shop.rpartition(".")[0] if self._of_imports else ""
+        actor = await _identified(connection, told, (shop, parent), roles)
         named = "shop" in connection.query_params or not self._keys_shop
-        elsewhere = named and actor.shop != shop
+        elsewhere = named and not within(shop, actor.shop, self._of_imports)
         if actor.role in roles and not elsewhere:
-            return actor
+            return actor._replace(shop=shop) if self._of_imports else actor
         if Role.ANYONE in roles:
             return Actor(Role.ANYONE, "", shop)
         if elsewhere:
             raise Problem(403, "shop", f"this key belongs to {actor.shop!r} alone")
         raise Problem(403, "role", f"this is for {', '.join(sorted(roles))} alone")
+
+
+def within(shop: str, own: str, of_imports: bool) -> bool:
+    """Whether a shop is one's own, or one that an import of one's own has made: `main.some-sheet`
+    is of `main`."""
+    return shop == own or (of_imports and shop.rpartition(".")[0] == own)
 
 
 class Public(Allow):
@@ -91,6 +100,11 @@ class Keyed(Allow):
 
 PUBLIC = Public()
 ANYONE = Allow(Role.ANYONE, Role.GUEST, Role.CUSTOMER, Role.STAFF, Role.ADMIN)
+VISITORS = Allow(
+    *(Role.ANYONE, Role.GUEST, Role.CUSTOMER, Role.STAFF, Role.ADMIN),
+    Role.WRITER,
+)
+"""For anyone, but a storefront that shows its key may have the log told of it."""
 STAFF = Allow(Role.STAFF, Role.ADMIN)
 ADMIN = Allow(Role.ADMIN)
 CUSTOMER = Allow(Role.CUSTOMER, Role.STAFF, Role.ADMIN)
@@ -99,9 +113,15 @@ FIGURES = Allow(Role.STAFF, Role.ADMIN, Role.READER, figures=True)
 ORDERS = Allow(Role.GUEST, Role.CUSTOMER, Role.STAFF, Role.ADMIN, Role.READER, figures=True)
 """An order: whose it is, staff; where figures are open, anyone sees what the figures are made of.
 The query decides which, by the actor's role."""
+CUSTOMER_FIGURES = Allow(Role.CUSTOMER, Role.STAFF, Role.ADMIN, Role.READER, figures=True)
+"""One customer's figures: a customer sees their own alone, which the route decides."""
 OPERATIONS = Allow(Role.STAFF, Role.ADMIN, Role.READER, figures=True, keys_shop=True)
 """How the whole does: it is of no shop."""
 BACK_OFFICE = Allow(Role.STAFF, Role.ADMIN, Role.READER, keys_shop=True)
+IMPORTERS = Allow(Role.STAFF, Role.ADMIN, Role.WRITER, keys_shop=True)
+"""Who may bring a table of sales: it becomes events, as those that a write key sends."""
+STOREFRONTS = Allow(Role.STAFF, Role.ADMIN, Role.WRITER, keys_shop=True)
+"""Who asks what a visitor is to see: to ask tells the log that they have seen it."""
 WRITERS = Keyed(Role.WRITER)
 SIGNED = Public()
 """For whoever signs what they send: the route holds the signature against its secret."""
@@ -119,8 +139,9 @@ def credential(connection: HTTPConnection) -> str:
 
 
 async def _identified(
-    connection: HTTPConnection, told: str, shop: str, roles: Collection[Role]
+    connection: HTTPConnection, told: str, shops: tuple[str, str], roles: Collection[Role]
 ) -> Actor:
+    """Who shows this, in a shop or in the one that it belongs to. Raises Problem."""
     settings: Settings = connection.app.state.settings
     held = [
         Actor(role, "", keys[told])
@@ -131,12 +152,21 @@ async def _identified(
         return next((one for one in held if one.role in roles), held[0])
     tokens: Tokens = connection.app.state.tokens
     try:
-        actor = tokens.read(told, shop)
+        actor = _read(tokens, told, *shops)
     except NoToken:
         raise _no_more() from None
     if not await holds(connection, actor):
         raise _no_more()
     return actor
+
+
+def _read(tokens: Tokens, told: str, shop: str, parent: str) -> Actor:
+    try:
+        return tokens.read(told, shop)
+    except NoToken:
+        if not parent:
+            raise
+        return tokens.read(told, parent)
 
 
 async def holds(connection: HTTPConnection, actor: Actor) -> bool:

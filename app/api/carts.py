@@ -42,6 +42,15 @@ class NewLine(BaseModel):
 
     variant: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00]+$")]
     quantity: Quantity = 1
+    recommendation_id: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            pattern=r"^[^\x00]+$",
+            description="the answer of `/v1/recommendations` that led to it",
+        ),
+    ] = None
 
 
 class ChangedLine(BaseModel):
@@ -115,7 +124,7 @@ async def carts_add_line(
         actor,
         sent,
         lambda work, call: carts.add_line(
-            work, call, cart_id, shopper, line.variant, line.quantity
+            work, call, cart_id, shopper, line.variant, line.quantity, line.recommendation_id
         ),
     )
 

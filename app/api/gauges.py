@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from app.api.watch import Seen
 
-_DEPENDENCIES = ("kafka", "postgres", "redis", "learner")
+_DEPENDENCIES = ("kafka", "postgres", "redis", "learner", "recommender")
 
 
 class _Collected:
@@ -79,6 +79,16 @@ def _of_the_whole(seen: Seen) -> list[Metric]:
     for one in seen.failures:
         failures.add_metric([one.group, one.model], 1)
     found: list[Metric] = [up, failures]
+    at_risk = (seen.learner or {}).get("stock_outs_at_risk")
+    if isinstance(at_risk, int):
+        found.append(
+            GaugeMetricFamily(
+                "tillstream_stock_out_alerts",
+                "Variants that are more likely than not to run out of stock within a week, as of "
+                "each shop's last closed day",
+                at_risk,
+            )
+        )
     if seen.outbox is not None:
         found += [
             GaugeMetricFamily(

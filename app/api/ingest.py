@@ -7,7 +7,7 @@ been written: send the same ids again, and each counts once.
 import asyncio
 import base64
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -19,7 +19,8 @@ import uuid_utils
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec import Meta, Raw, Struct
 
-from app.api import access
+from app.api import access, origin
+from app.api.feedback import FEEDBACK, Known, check_feedback, nothing_known
 from app.api.limits import Rates, Room, header, read_body
 from app.api.problems import Problem
 from app.metrics import EVENTS
@@ -69,6 +70,7 @@ class Submitted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     person: Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^@]*$")] | None = None
     correlation_id: Id | None = None
     causation_id: Id | None = None
+    context: origin.Told | None = None
 
 
 class _Body(Struct):
@@ -98,8 +100,14 @@ class Intake:
         currency: str,
         room: Room,
         rates: Rates,
+        country_header: str | None = None,
+        check: Callable[[Event], None] = lambda _: None,
+        experiments: Known = nothing_known,
     ) -> None:
+        self._experiments = experiments
+        self._check_names = check  # raises Refused
         self.room = room
+        self._country_header = country_header.lower().encode() if country_header else None
         self._rates = rates
         self._log = log
         self._vault = vault
@@ -125,8 +133,18 @@ class Intake:
             )
         return key, shop
 
+    def sender(self, request: Request) -> origin.Sender:
+        """Whom a request comes from, as far as its headers tell."""
+        country = header(request, self._country_header) if self._country_header else ""
+        return origin.sender(header(request, b"user-agent"), country)
+
     async def accept(
-        self, body: bytes, key: str, shop: str, now: datetime
+        self,
+        body: bytes,
+        key: str,
+        shop: str,
+        now: datetime,
+        sender: origin.Sender = origin.UNKNOWN,
     ) -> tuple[int, dict[str, Any]]:
         """Takes a request's body; the status and the answer. Raises Problem."""
         raws, single = split(body)
@@ -136,8 +154,10 @@ class Intake:
         rejected: list[dict[str, Any]] = []
         for index, raw in enumerate(raws):
             try:
-                event, personal = self._check(raw, shop, now)
-                events.append(await self._seal(event, personal) if personal else event)
+                event, personal = self._check(raw, shop, now, sender)
+                if personal or event.type in FEEDBACK:
+                    event = await self._admitted(event, personal)
+                events.append(event)
                 indexes.append(index)
             except Refused as refused:
                 error = {"index": index, "field": refused.field, "reason": refused.reason}
@@ -171,7 +191,12 @@ class Intake:
 
     async def complete(self, body: bytes, shop: str, now: datetime) -> Event:
         """A single event as it would go to the log. Raises Refused, and Problem without a vault."""
-        event, personal = self._check(Raw(body), shop, now)
+        return await self._admitted(*self._check(Raw(body), shop, now))
+
+    async def _admitted(self, event: Event, personal: Mapping[str, Any]) -> Event:
+        """A checked event as it goes to the log. Raises Refused, and Problem without a vault."""
+        if event.type in FEEDBACK:
+            await check_feedback(event, self._experiments)
         return await self._seal(event, personal) if personal else event
 
     async def _append(self, events: Sequence[Event]) -> list[Position]:
@@ -186,7 +211,9 @@ class Intake:
                 headers=_RETRY,
             ) from error
 
-    def _check(self, raw: Raw, shop: str, now: datetime) -> tuple[Event, dict[str, str]]:
+    def _check(
+        self, raw: Raw, shop: str, now: datetime, sender: origin.Sender = origin.UNKNOWN
+    ) -> tuple[Event, dict[str, str]]:
         """A submitted event as it goes to the log, and its personal fields, which are to be sealed
         into it. Raises Refused."""
         if len(raw) > MOST_EVENT_BYTES:
@@ -222,7 +249,9 @@ class Intake:
             person=given.person,
             correlation_id=given.correlation_id,
             causation_id=given.causation_id,
+            context=origin.context(given.context, sender),
         )
+        self._check_names(event)
         if personal and event.person is None and kind.subject:
             field = next(iter(personal))
             raise Refused("person", f"needed: `{field}` is kept encrypted with the person's key")
@@ -344,10 +373,13 @@ async def append(request: Request) -> Response:
     """An event, an array of events, or `{"events": […]}`, under a write key.
 
     In a batch the good are taken, and each bad one is answered with its index, field and reason.
+    `context` may tell an event's `source`, `country` and `visitor`, and that it is of a `bot`, or
+    the `user_agent` by which that is told.
     """
     intake: Intake = request.app.state.intake
     key, shop = intake.known_key(header(request, b"authorization"))
     with intake.room.share() as share:
         body = await read_body(request, share)
-        status, found = await intake.accept(body, key, shop, datetime.now(UTC))
+        sender = intake.sender(request)
+        status, found = await intake.accept(body, key, shop, datetime.now(UTC), sender)
     return Response(orjson.dumps(found), status, media_type="application/json")

@@ -4,11 +4,13 @@ Over a websocket, which takes any number of subscriptions; or as server-sent eve
 URL, so that `curl -N` is a dashboard. A client gets changes at once; while a send to it is under
 way they wait in a slot per figure, the latest value only. A client that takes nothing for five
 seconds is let go.
+
+Every report is also a live query, of its name and with its filters: see `app.live.queries`.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -32,12 +34,17 @@ from starlette.types import Send as SendEvent
 from app.api import access
 from app.api.access import Actor
 from app.api.admission import LISTENERS, Admission, subprotocol_of
+from app.api.completeness import Figures
 from app.api.problems import Problem
+from app.live.asking import Question, parameters, question
 from app.live.client import Client, Ended, attend
 from app.live.hub import Hub
-from app.live.protocol import METRICS, Message, Subscribe, Subscription, parse, parse_query
+from app.live.protocol import METRICS, Message, Subscribe, Subscription, names, parse, parse_query
+from app.live.queries import Away, Queries, Snapshots
+from app.reports.table import QUERIES
 from app.settings import Settings
 from projections.clock import ShopClock
+from projections.read_model import Transaction
 from streams.codec import Refused
 
 logger = structlog.get_logger()
@@ -76,7 +83,7 @@ async def live(socket: WebSocket, actor: Annotated[Actor | None, Depends(LISTENE
     async def send(message: Message) -> None:
         await socket.send_text(message.body.decode())
 
-    client = Client(send)
+    client = Client(send, socket.app.state.queries)
     admission = Admission(socket, actor)
     listening = _listen(socket, client, admission)
     ended = await attend(hub, client, admission.while_let_in(listening))
@@ -99,9 +106,10 @@ async def _listen(socket: WebSocket, client: Client, admission: Admission) -> No
         try:
             text = _text(message)
             if not await admission.show(text):
-                subscription, since = _wanted(text, client, clock)
-                admission.check(subscription.shop)
-                client.subscribe(subscription, since)
+                wanted = _wanted(text, client)
+                asked = _asked_live(wanted, clock)
+                admission.check(wanted.shop)
+                _begin(client, wanted, asked)
         except Refused as refused:
             client.refuse(refused)
 
@@ -114,13 +122,46 @@ def _text(message: Mapping[str, Any]) -> str | bytes:
     return text
 
 
-def _wanted(text: str | bytes, client: Client, clock: ShopClock) -> tuple[Subscription, str | None]:
+def _wanted(text: str | bytes, client: Client) -> Subscribe:
     """What a frame asks for. Raises Refused."""
     wanted = parse(text)
-    known = (wanted.id or wanted.subscribe) in client.subscriptions
-    if not known and len(client.subscriptions) >= MOST_SUBSCRIPTIONS:
+    if _name(wanted) not in client.names and len(client.names) >= MOST_SUBSCRIPTIONS:
         raise Refused("subscribe", f"at most {MOST_SUBSCRIPTIONS} subscriptions a socket")
-    return Subscription(wanted, clock), wanted.since
+    return wanted
+
+
+def _name(wanted: Subscribe) -> str:
+    return wanted.id or wanted.subscribe
+
+
+def _asked_live(wanted: Subscribe, clock: ShopClock) -> Subscription | Question:
+    """What is pushed, or asked again and again. Raises Refused."""
+    return question(wanted) if wanted.subscribe in QUERIES else Subscription(wanted, clock)
+
+
+def _begin(client: Client, wanted: Subscribe, asked: Subscription | Question) -> None:
+    """Raises Refused."""
+    if isinstance(asked, Subscription):
+        client.subscribe(asked, wanted.since)
+    else:
+        client.watch(_name(wanted), asked, wanted.since)
+
+
+def snapshots(figures: Figures) -> Snapshots:
+    """Where live queries are read."""
+
+    @asynccontextmanager
+    async def snapshot(group: str) -> AsyncIterator[Transaction]:
+        try:
+            async with figures.snapshot(group) as (transaction, _):
+                yield transaction
+        except Problem as problem:
+            if problem.status >= 500:
+                raise Away(problem.detail) from problem
+            field = str(problem.errors[0]["field"]) if problem.errors else ""
+            raise Refused(f"filter.{field}" if field else "filter", problem.detail) from None
+
+    return snapshot
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
@@ -138,16 +179,18 @@ class LiveEvents(EventSourceResponse):
     def __init__(
         self,
         hub: Hub,
-        subscription: Subscription,
-        since: str | None,
+        queries: Queries,
+        wanted: Subscribe,
+        asked: Subscription | Question,
         headers: Mapping[str, str],
         admission: Admission,
     ) -> None:
         super().__init__((), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self.headers.update(headers)
         self._hub = hub
-        self._subscription = subscription
-        self._since = since
+        self._queries = queries
+        self._wanted = wanted
+        self._asked = asked
         self._admission = admission
 
     async def __call__(self, _scope: Scope, receive: Receive, send: SendEvent) -> None:
@@ -160,8 +203,11 @@ class LiveEvents(EventSourceResponse):
 
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await write(format_sse_event(retry=_RECONNECT_MILLISECONDS))
-        client = Client(lambda message: write(event_bytes(message)))
-        client.subscribe(self._subscription, self._since)
+        client = Client(lambda message: write(event_bytes(message)), self._queries)
+        try:
+            _begin(client, self._wanted, self._asked)
+        except Refused as refused:  # the last room was taken meanwhile
+            client.refuse(refused)
         ended = await attend(self._hub, client, self._admission.while_let_in(gone()))
         if ended is Ended.SLOW:
             logger.warning("a client took no event for five seconds and is let go")
@@ -173,25 +219,35 @@ def event_bytes(message: Message) -> bytes:
     """A message as an event; a beat as a comment, which browsers do not see."""
     if message.kind == "beat":
         return format_sse_event(comment=f"beat {message.revision}")
+    # A browser has events of its own that are called errors.
+    kind = "refused" if message.kind == "error" else message.kind
     data = message.body.decode()
-    return format_sse_event(event=message.kind, data_str=data, id=message.revision or None)
+    return format_sse_event(event=kind, data_str=data, id=message.revision or None)
 
 
 def _filters() -> list[dict[str, Any]]:
     """The documentation's list of what a feed can be filtered by."""
     metrics_by_field: dict[str, list[str]] = {}
-    for metric, fields in METRICS.items():
+    for metric, fields in sorted(METRICS.items()):
         for field in fields:
             metrics_by_field.setdefault(field, []).append(metric)
+    for report in QUERIES.values():
+        for field in parameters(report):
+            told = metrics_by_field.setdefault(field, [])
+            if _REPORTS not in told:
+                told.append(_REPORTS)
     return [
         {
             "name": field,
             "in": "query",
-            "description": f"filters {' and '.join(sorted(metrics))}; may be repeated",
+            "description": f"filters {' and '.join(metrics)}; may be repeated",
             "schema": {"type": "array", "items": {"type": "string"}},
         }
         for field, metrics in sorted(metrics_by_field.items())
     ]
+
+
+_REPORTS = "reports as in their own queries"
 
 
 @router.get(
@@ -207,12 +263,13 @@ def _filters() -> list[dict[str, Any]]:
 async def live_events(
     request: Request,
     actor: Annotated[Actor, Depends(access.FIGURES)],
-    metric: Annotated[str, Path(json_schema_extra={"enum": sorted(METRICS)})],
+    metric: Annotated[str, Path(json_schema_extra={"enum": names()})],
     since: Annotated[str | None, Query(description="a revision to resume from")] = None,
     last_event_id: Annotated[str | None, Header(description="the same, by browsers")] = None,
     shop: str = "main",  # noqa: ARG001  (read with the filters)
 ) -> Response:
-    """The feed of one metric as server-sent events: a snapshot, then absolute values in order."""
+    """The feed of one metric, or of any report, as server-sent events: a snapshot, then absolute
+    values in order. A report is filtered as in its own query."""
     settings: Settings = request.app.state.settings
     if not may_listen(request.headers, settings.origins):
         raise Problem(403, "origin", "pages of this origin may not listen")
@@ -220,20 +277,27 @@ async def live_events(
     if hub.listeners >= settings.live_clients:
         said = "too many listen here already"
         raise Problem(503, "too_many_clients", said, headers={"Retry-After": "5"})
-    wanted = _asked(metric, request.query_params.multi_items(), last_event_id or since)
-    subscription = Subscription(wanted, request.app.state.clock)
+    wanted, asked = _asked(metric, request, last_event_id or since)
+    queries: Queries = request.app.state.queries
+    if isinstance(asked, Question) and not queries.has_room(asked):
+        said = "too many different live queries are asked here already"
+        raise Problem(503, "too_many_queries", said, headers={"Retry-After": "5"})
     origin = request.headers.get("origin")
     headers = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {}
-    return LiveEvents(hub, subscription, wanted.since, headers, Admission(request, actor))
+    return LiveEvents(hub, queries, wanted, asked, headers, Admission(request, actor))
 
 
-def _asked(metric: str, query: Sequence[tuple[str, str]], since: str | None) -> Subscribe:
+def _asked(
+    metric: str, request: Request, since: str | None
+) -> tuple[Subscribe, Subscription | Question]:
     """What a URL asks for. Raises Problem."""
-    if metric not in METRICS:
-        known = ", ".join(sorted(METRICS))
-        raise Problem(404, "unknown_metric", f"no metric {metric!r}; there are {known}")
+    if metric not in names():
+        raise Problem(
+            404, "unknown_metric", f"no metric {metric!r}; there are {', '.join(names())}"
+        )
     try:
-        return parse_query(metric, query, since)
+        wanted = parse_query(metric, request.query_params.multi_items(), since)
+        return wanted, _asked_live(wanted, request.app.state.clock)
     except Refused as refused:
         field = refused.field.removeprefix("filter.")
         errors = [{"field": field, "reason": refused.reason}]

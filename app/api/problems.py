@@ -10,6 +10,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from projections.conversion import NoRate
+
 logger = structlog.get_logger()
 
 _TITLES = {
@@ -112,6 +114,8 @@ def _told(found: Mapping[str, Any]) -> dict[str, str]:
     reason = found["msg"].removeprefix("Value error, ")
     if ctx.get("field_type") == "Value":  # a secret, whose characters pydantic calls items
         reason = reason.replace("items after validation", "characters")
+    if found["type"] == "extra_forbidden":
+        reason = "unknown"
     return {"field": ".".join(map(str, within)) or where, "reason": reason}
 
 
@@ -137,10 +141,16 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         return answer(Problem(error.status_code, "http", str(error.detail), headers=headers))
 
+    async def no_rate(_: Request, error: Exception) -> Response:
+        assert isinstance(error, NoRate)
+        errors = [{"field": "into", "reason": str(error)}]
+        return answer(Problem(422, "no_rate", str(error), errors))
+
     async def failed(_: Request, error: Exception) -> Response:
         return bug(error)
 
     app.add_exception_handler(Exception, failed)
     app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(NoRate, no_rate)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

@@ -12,6 +12,7 @@ from app.api.problems import Problem, known_parameters
 from projections import best_sellers, days, revenue
 from projections.clock import ShopClock
 from streams.codec import EARLIEST_YEAR, LATEST_YEAR
+from streams.events import SalesLevel
 
 router = APIRouter(dependencies=[Depends(known_parameters)])
 
@@ -81,7 +82,7 @@ async def sales_days(
     request: Request,
     first: From = None,
     last: To = None,
-    level: Literal["total", "category"] = "total",
+    level: SalesLevel = "total",
     key: Annotated[list[Key] | None, Query(description="only these keys of `level`")] = None,
     currency: Currency = None,
     shop: Shop = "main",
@@ -97,15 +98,18 @@ async def sales_days(
     clock: ShopClock = request.app.state.clock
     check_range(first, last)
     async with figures.snapshot("sales", min_position, wait) as (transaction, complete_to):
-        rows = await days.days(
-            transaction,
-            shop=shop,
-            first=first,
-            last=last,
-            level=level,
-            keys=key,
-            currency=currency,
-        )
+        try:
+            rows = await days.days(
+                transaction,
+                shop=shop,
+                first=first,
+                last=last,
+                level=level,
+                keys=key,
+                currency=currency,
+            )
+        except days.TooManyDays as error:
+            raise Problem(422, "too_many_rows", str(error)) from None
     return _answer(complete_to, shop=shop, level=level, timezone=clock.zone.key, rows=rows)
 
 

@@ -1,10 +1,8 @@
 """The API's composition: what it opens when it starts, its routes, its documentation."""
 
-import asyncio
 import gc
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -12,20 +10,32 @@ import structlog
 import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
-from redis.asyncio import Redis
 
 from app import logs
 from app.api import (
     access,
+    anomalies,
+    as_of,
     auth,
+    calendar,
     carts,
     categories,
     coupons,
+    currency_rates,
+    customer_forecasts,
+    customers,
+    demand_forecasts,
     documentation,
+    erasure,
+    experiments,
+    exports,
     forecasts,
     images,
+    imports,
     ingest,
+    jobs,
     live,
+    month_forecasts,
     orders,
     page,
     payments,
@@ -33,35 +43,25 @@ from app.api import (
     products,
     quarantine,
     rates,
+    recommendations,
+    records,
+    reports,
     reviews,
     sales,
+    sentiment,
     status,
     stock,
+    stock_out_forecasts,
+    training,
     users,
 )
 from app.api.bodies import ROOM_BYTES, Bodies
-from app.api.completeness import Figures
 from app.api.counted import Counted
 from app.api.door import Door
-from app.api.limits import Rates, Room
-from app.api.watch import Watch
-from app.commands.execute import LIMITS, Commands
-from app.identity.login import LogIns, limits
-from app.identity.passwords import Passwords
-from app.identity.sessions import Sessions
-from app.identity.tokens import Tokens
-from app.learner.client import LearnerClient, name_of
-from app.live.hub import Hub
-from app.own_key import own_key
-from app.payments.opened import provider_of
-from app.queries.accounts import People
+from app.api.lifespan import lifespan
+from app.api.limits import Room
 from app.settings import Settings
-from app.vault import Vault
-from projections.clock import ShopClock
-from projections.live import LiveFigures
-from projections.postgres import connect, migrate, sessions_of_api
 from streams.events import schemas
-from streams.log import Log
 
 logger = structlog.get_logger()
 
@@ -69,85 +69,26 @@ logger = structlog.get_logger()
 def create_app(settings: Settings) -> FastAPI:
     """The API over the servers that the settings name."""
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        servers = settings.servers
-        await migrate(servers.postgres, settings.schema_name)
-        name = sessions_of_api(settings.schema_name)
-        pool = await connect(servers.postgres, settings.schema_name, size=10, name=name)
-        redis = Redis.from_url(servers.redis)
-        log = Log(servers.kafka, settings.partitions, settings.prefix)
-        await log.start()
-        figures = LiveFigures(redis, settings.prefix, {})
-        app.state.settings = settings
-        app.state.clock = ShopClock(settings.timezone)
-        app.state.log = log
-        vault = Vault(pool)
-        app.state.intake = ingest.Intake(
-            log,
-            vault,
-            settings.write_keys,
-            settings.currency,
-            Room(settings.intake_bytes),
-            Rates(settings.events_per_second),
-        )
-        command_pool = await connect(
-            servers.postgres, settings.schema_name, size=10, name=name, limits=LIMITS
-        )
-        app.state.commands = Commands(command_pool, vault)
-        app.state.provider = provider_of(settings)
-        app.state.images = images.Images(settings.images, settings.home)
-        app.state.tokens = Tokens(own_key(settings.token_key, settings.home / "token.key"))
-        app.state.sessions = Sessions(pool)
-        app.state.people = People(pool)
-        passwords = Passwords()
-        allowed = limits(
-            settings.logins_per_account,
-            settings.logins_per_address,
-            settings.registrations_per_address,
-        )
-        app.state.log_ins = LogIns(pool, passwords, app.state.sessions, allowed)
-        app.state.quarantine = quarantine.Quarantine(pool, app.state.intake, vault)
-        app.state.figures = Figures(pool, settings.partitions)
-        app.state.page = page.Page(settings)
-        app.state.hub = Hub(redis, figures, app.state.clock)
-        app.state.learner = LearnerClient(pool, name_of(settings))
-        app.state.pool = pool
-        app.state.watch = Watch(settings, pool, redis, app.state.learner)
-        hub = asyncio.create_task(app.state.hub.run())
-        watch = asyncio.create_task(app.state.watch.run())
-        try:
-            yield
-        finally:
-            hub.cancel()
-            watch.cancel()
-            passwords.close()
-            await app.state.page.close()
-            await asyncio.gather(hub, watch, return_exceptions=True)
-            await app.state.watch.close()
-            await log.stop()
-            await app.state.learner.close()
-            if app.state.provider:
-                await app.state.provider.close()
-            await redis.aclose()
-            await asyncio.wait_for(asyncio.gather(pool.close(), command_pool.close()), 5)
-
     app = FastAPIOffline(
         docs_url="/docs",
         redoc_url=None,
         title="Tillstream",
         version=version("tillstream"),
         summary="Your shop, live: events in, exact figures out.",
-        lifespan=lifespan,
+        lifespan=partial(lifespan, settings=settings),
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
     problems.install(app)
+    as_of.install(app)
     app.add_middleware(Bodies, room=Room(ROOM_BYTES))
+    # In this order a path is looked for among two hundred: what has to be quick comes early.
     for part in (
-        *(ingest, quarantine, sales, forecasts, live, status, page, documentation),
-        *(auth, users),
-        *(categories, products, images, stock, reviews),
-        *(coupons, rates, carts, orders),
+        *(ingest, recommendations, carts, orders, products, sales, reports, live),
+        *(quarantine, records, exports, jobs, forecasts, training),
+        *(month_forecasts, demand_forecasts, stock_out_forecasts, anomalies, sentiment),
+        *(customer_forecasts, status, page, documentation, imports, auth, users),
+        *(categories, images, stock, reviews, coupons, rates, currency_rates, calendar),
+        *(experiments, customers, erasure),
     ):
         app.include_router(part.router)
 
@@ -169,6 +110,11 @@ def create_app(settings: Settings) -> FastAPI:
 
 DEAD_SECONDS = 20
 """How long a peer may leave what it was sent unacknowledged, or its window shut."""
+
+
+KEPT_SECONDS = 75
+"""How long a connection is kept that nobody uses: longer than clients keep theirs, which is five to
+fifteen seconds mostly. Whoever closes first may close on a request that is under way."""
 
 
 class Server(uvicorn.Server):
@@ -204,6 +150,7 @@ def serve(settings: Settings, port: int) -> None:
         ws_per_message_deflate=False,
         ws_max_size=live.MOST_FRAME_BYTES,
         timeout_graceful_shutdown=3,
+        timeout_keep_alive=KEPT_SECONDS,
     )
     Server(config, app).run(sockets=[listening(config)])
 

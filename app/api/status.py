@@ -86,6 +86,7 @@ def as_json(seen: Seen) -> dict[str, Any]:
         "quarantine": seen.quarantine and _quarantine(seen.quarantine),
         "outbox": seen.outbox and _outbox(seen.outbox),
         "learner": seen.learner,
+        "recommender": seen.recommender,
     }
 
 

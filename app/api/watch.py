@@ -27,15 +27,14 @@ from app.status import (
     partitions_in,
     quarantine_status,
 )
-from app.subscriptions import GROUPS, LEARNERS, topics_of
+from app.subscriptions import ALL_GROUPS, topics_of
 from projections.skips import Failure, standing
-from streams.subscribe import Partition
+from streams.batch import Partition
 
 logger = structlog.get_logger()
 
 T = TypeVar("T")
 
-ALL_GROUPS = (*GROUPS, LEARNERS)
 _FRESH_SECONDS = 1.0
 _PATIENCE_SECONDS = 4.0
 _SAMPLE_SECONDS = 5.0
@@ -56,6 +55,7 @@ class Seen:
     failures: Sequence[Failure] = ()
     versions: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # and generations
     learner: Mapping[str, object] | None = None
+    recommender: Mapping[str, object] | None = None
 
 
 class Watch:
@@ -67,11 +67,13 @@ class Watch:
         pool: "asyncpg.Pool[asyncpg.Record]",
         redis: Redis,
         learner: LearnerClient,
+        recommender: LearnerClient,
     ) -> None:
         self._settings = settings
         self._pool = pool
         self._redis = redis
         self._learner = learner
+        self._recommender = recommender
         self._consumer: AIOKafkaConsumer | None = None
         self._connecting: asyncio.Task[AIOKafkaConsumer] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
@@ -115,10 +117,11 @@ class Watch:
 
     async def _look(self) -> Seen:
         away: dict[str, str] = {}
-        ends, _, learner = await asyncio.gather(
+        ends, _, learner, recommender = await asyncio.gather(
             _unless_away("kafka", self._ends(), away),
             _unless_away("redis", self._redis.ping(), away),
             _unless_away("learner", self._learner.health(), away),
+            _unless_away("recommender", self._recommender.health(), away),
         )
         seen = await _unless_away("postgres", self._stored(ends or {}), away)
         quarantine = None
@@ -129,7 +132,8 @@ class Watch:
             logger.warning("does not answer", server=name, error=away[name])
         groups, outbox, failures, versions = seen or ((), None, (), {})
         return Seen(
-            away, groups, self._rates(groups), outbox, quarantine, failures, versions, learner
+            *(away, groups, self._rates(groups), outbox, quarantine, failures, versions),
+            *(learner, recommender),
         )
 
     async def _connect(self) -> AIOKafkaConsumer:

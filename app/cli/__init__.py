@@ -7,9 +7,12 @@ import sys
 from pydantic import ValidationError
 from rich.markup import escape
 
+from app import logs
+
 # Importing them registers the commands, in the order in which --help lists them.
 from app.cli import run, send, ask, account, payments, quarantine, rebuild, backup, chaos, seed  # noqa: F401  # isort: skip
-from app import logs
+from app.cli import imports, evaluate, evaluate_recommend, evaluate_customers  # noqa: F401  # isort: skip
+from app.cli import evaluate_sentiment, erase  # noqa: F401  # isort: skip
 from app.cli.terminal import Failed, cli, talk
 from app.settings import SettingsError
 

@@ -9,19 +9,24 @@ from rich.console import Console
 
 from app.cli.terminal import Failed, cli, talk
 from app.settings import Settings, SettingsError
+from app.subscriptions import LEARNERS
 
 
 @cli.command()
 def scores(
     shop: str = "main",
-    level: Annotated[str | None, typer.Option(help="total or category")] = None,
+    level: Annotated[str | None, typer.Option(help="total, category, product, …")] = None,
+    measure: Annotated[str, typer.Option(help="net or units")] = "net",
 ) -> None:
     """Print how well the forecasts did, beside the seasonal naive."""
     from app.learner.client import Away, asked
     from app.learner.scores import table_of
 
     try:
-        found = asyncio.run(asked(Settings(), "/forecasts/scores", shop=shop, level=level))
+        told = asked(
+            Settings(), LEARNERS, "/forecasts/scores", shop=shop, level=level, measure=measure
+        )
+        found = asyncio.run(told)
     except Away as away:
         raise Failed(str(away)) from away
     Console(highlight=False).print(table_of(found))

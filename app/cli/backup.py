@@ -95,6 +95,8 @@ def _say(found: "Reconciled") -> None:
     """What was set right, and what is to come."""
     if found.days:
         talk.print(f"  {found.days:,} closed days are known from the log alone")
+    if found.erased:
+        talk.print(f"  {found.erased:,} persons were erased since then, and are so again")
     restated = found.restated
     if restated.relayed:
         talk.print(f"  {restated.relayed:,} events that waited were on the log already")

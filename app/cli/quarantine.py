@@ -15,7 +15,6 @@ from rich.table import Table
 
 from app.cli.terminal import Failed, cli, talk
 from app.settings import Settings, SettingsError
-from app.subscriptions import GROUPS, LEARNERS
 
 if TYPE_CHECKING:
     import asyncpg
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from streams.log import Position
 
 T = TypeVar("T")
-_ALL = (*GROUPS, LEARNERS)
 
 commands = typer.Typer(
     help="List, show, mend and resubmit records that are no events; let a group pass one by.",
@@ -163,15 +161,16 @@ def resubmit(
 @commands.command()
 def skip(
     position: At,
-    group: Annotated[str, typer.Option(help=f"one of {', '.join(_ALL)}")],
+    group: Annotated[str, typer.Option(help="as `tillstream quarantine list` names it")],
     reason: Annotated[str, typer.Option(help="kept, with your name, for whoever asks later")],
 ) -> None:
     """Let a group pass by the event that it fails on: at its next try it goes into quarantine."""
+    from app.subscriptions import ALL_GROUPS
     from projections.skips import NotFailed
     from projections.skips import skip as note
 
-    if group not in _ALL:
-        raise SettingsError(f"unknown group {group!r}; there are {', '.join(_ALL)}")
+    if group not in ALL_GROUPS:
+        raise SettingsError(f"unknown group {group!r}; there are {', '.join(ALL_GROUPS)}")
     if not reason.strip():
         raise SettingsError("--reason: say why")
     try:

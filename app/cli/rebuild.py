@@ -22,7 +22,6 @@ from rich.progress import (
 from app.cli.rebuild_learners import rebuild_learners
 from app.cli.terminal import Failed, cli, talk
 from app.settings import Settings, SettingsError
-from app.subscriptions import GROUPS, LEARNERS, steps_of
 
 if TYPE_CHECKING:  # Kafka's and Postgres' clients would slow every command's start
     from projections.rebuild import Rebuilt
@@ -37,7 +36,7 @@ _CORES = os.cpu_count() or 1
 
 @cli.command()
 def rebuild(
-    name: Annotated[str, typer.Argument(help="of a read model, learners, or all")],
+    name: Annotated[str, typer.Argument(help="of a read model, learners, recommenders, or all")],
     processes: Processes = _CORES,
 ) -> None:
     """Make a read model's tables anew from the log, while queries and workers go on; or the models
@@ -49,18 +48,19 @@ def rebuild(
     import asyncpg
     from aiokafka.errors import KafkaError
 
+    from app.subscriptions import LEARNER_GROUPS
     from projections.postgres import MigrationChanged
     from projections.read_model import FoldFailed
     from projections.rebuild import RebuildRunning
     from projections.store import ReadModelChanged
+    from streams.batch import LogChanged, Transient
     from streams.interpreter import tune
     from streams.readback import ReadBackFailed
-    from streams.subscribe import LogChanged, Transient
 
     settings = Settings()
     tune()
     _quietly()
-    groups = [] if name == LEARNERS else groups_of(settings, [] if name == ALL else [name])
+    groups = [] if name in LEARNER_GROUPS else groups_of(settings, [] if name == ALL else [name])
     for group in groups:
         talk.print(f"rebuilding {', '.join(group.tables)}: they are made together")
         try:
@@ -80,10 +80,10 @@ def rebuild(
             talk.print(f"[yellow]![/] stopped; `tillstream rebuild {name}` goes on from here")
             raise typer.Exit(130) from None
         _say(done)
-    if name in (ALL, LEARNERS):
+    for learners in LEARNER_GROUPS if name == ALL else {name}.intersection(LEARNER_GROUPS):
         try:
             with _bar("learning") as tell:
-                rebuild_learners(settings, tell, if_any=name == ALL)
+                rebuild_learners(settings, learners, tell, if_any=name == ALL)
         except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise Failed(f"{error!r}; the models are as they were") from error
         except KeyboardInterrupt:
@@ -111,9 +111,9 @@ def verify(
     from projections.postgres import MigrationChanged
     from projections.read_model import FoldFailed
     from projections.store import ReadModelChanged
+    from streams.batch import LogChanged, Transient
     from streams.interpreter import tune
     from streams.readback import ReadBackFailed
-    from streams.subscribe import LogChanged, Transient
 
     settings = Settings()
     tune()
@@ -166,7 +166,7 @@ def _anew(settings: Settings, processes: int) -> "Source":
     """The log, as it is folded anew: in larger commits than the workers', unless theirs are set."""
     from msgspec.structs import replace
 
-    from app.worker import source_of
+    from app.folding import source_of
     from projections.refold import COMMIT_RECORDS
 
     source = source_of(settings)
@@ -196,7 +196,7 @@ async def _verify(
         checked = await verify_sample(group, source, number, Random())  # noqa: S311  (no secret)
         return [one for one in checked if not names or one.read_model in names]
     checked = await whole(group, source, names, tell)
-    if names:
+    if names or not any(step.model.live is not None for step in group.steps):
         return checked
     async with Redis.from_url(settings.servers.redis) as redis:
         live = LiveFigures(redis, settings.prefix, {})
@@ -225,27 +225,49 @@ def _quietly() -> None:
 
 
 @cli.command()
-def upgrade() -> None:
-    """Bring the tables and topics of an earlier version to this one's. Exits with 1 if read models
-    are to be rebuilt before their workers can go on."""
+def upgrade(
+    only_say: Annotated[
+        bool,
+        typer.Option("--only-say", help="what is to be rebuilt: exits with 1 if anything is"),
+    ] = False,
+    processes: Processes = _CORES,
+) -> None:
+    """Bring the tables and topics of an earlier version to this one's, and make the read models
+    anew that are new or of other code now. Workers of the earlier version go on until then."""
+    settings = Settings()
+    applied, stale = _migrated(settings)
+    for name in applied:
+        talk.print(f"[green]✓[/] {name}")
+    if not applied and not stale:
+        talk.print("[green]✓[/] the tables are of this version")
+    for group, reasons in stale.items():
+        for reason in reasons:
+            talk.print(f"[yellow]![/] {reason}")
+        if not only_say:
+            rebuild(group, processes)
+    raise typer.Exit(1 if stale and only_say else 0)
+
+
+def _migrated(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
+    """The migrations that were applied, and of each group that is to be rebuilt a read model, with
+    the reasons. Raises Failed."""
     import asyncpg
     from aiokafka.errors import KafkaError
 
     from projections.postgres import MigrationChanged, migrate
     from streams.topics import PartitionsDiffer, create_topics
 
-    settings = Settings()
-
-    async def run() -> tuple[list[str], list[str]]:
+    async def run() -> tuple[list[str], dict[str, list[str]]]:
         servers = settings.servers
         applied = await migrate(servers.postgres, settings.schema_name)
         await create_topics(
             servers.kafka, settings.partitions, settings.prefix, settings.replication
         )
-        return applied, [r for group in groups_of(settings, []) for r in await _stale(group)]
+        reasons = {group.tables[0]: await _stale(group) for group in groups_of(settings, [])}
+        return applied, {table: found for table, found in reasons.items() if found}
 
     try:
-        applied, stale = asyncio.run(run())
+        return asyncio.run(run())
     except (MigrationChanged, PartitionsDiffer) as error:
         raise Failed(str(error)) from error
     except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -253,13 +275,19 @@ def upgrade() -> None:
             f"{error!r}: every migration is whole or not at all; `tillstream upgrade` goes on "
             "from here once Kafka and Postgres answer"
         ) from error
-    for name in applied:
-        talk.print(f"[green]✓[/] {name}")
-    if not applied:
-        talk.print("[green]✓[/] the tables are of this version")
-    for reason in stale:
-        talk.print(f"[yellow]![/] {reason}")
-    raise typer.Exit(1 if stale else 0)
+
+
+async def upgraded(settings: Settings) -> None:
+    """Makes read models anew of which the tables are of other code: their workers would not start.
+
+    Raises what a rebuild does."""
+    for group in groups_of(settings, []):
+        if await _stale(group):
+            talk.print(
+                f"· {', '.join(group.tables)}: made anew from the log, as their code is newer"
+            )
+            with _bar("folding") as tell:
+                _say(await _rebuild(settings, group, _CORES, tell))
 
 
 async def _stale(group: "Group") -> list[str]:
@@ -353,6 +381,7 @@ class _Bar:
 
 def groups_of(settings: Settings, names: Sequence[str]) -> "list[Group]":
     """The groups of these read models, or all. Raises SettingsError where one is not known."""
+    from app.subscriptions import GROUPS, steps_of
     from projections.refold import Group
 
     groups = [

@@ -14,7 +14,6 @@ import typer
 
 from app.cli.terminal import Failed, cli, talk
 from app.settings import DEMO_KEY, Servers, Settings, SettingsError
-from app.subscriptions import GROUPS
 
 ReadyFile = Annotated[
     Path | None, typer.Option(help="write the addresses here once everything answers")
@@ -83,11 +82,13 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
     from app.stack.ports import claim
     from app.stack.up import AppProcess, Stack
     from app.stack.up import up as run
+    from app.subscriptions import GROUPS, LEARNER_GROUPS
 
     settings = Settings()
     progress = ticks(talk)
 
     async def prepare(servers: Servers) -> None:
+        from app.cli.rebuild import upgraded
         from app.page.modules import prefetch_modules
         from projections.postgres import migrate
         from streams.topics import create_topics
@@ -99,6 +100,7 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
             ),
             prefetch_modules(settings.home, progress.note),
         )
+        await upgraded(settings.model_copy(update=vars_of(servers)))
 
     def apps(servers: Servers) -> Sequence[AppProcess]:
         found = settings.model_copy(update=vars_of(servers))
@@ -128,11 +130,14 @@ def _stack(ready_file: Path | None, during: Callable[[str], Awaitable[None]]) ->
                 )
                 for group in GROUPS
             ),
-            AppProcess(
-                "learner",
-                (*command, "learner"),
-                lambda: asked(found, "/health"),
-                stuck_seconds=settings.stuck_seconds,
+            *(
+                AppProcess(
+                    group.removesuffix("s"),
+                    (*command, "learner", "--group", group),
+                    lambda group=group: asked(found, group, "/health"),  # type: ignore[misc]
+                    stuck_seconds=settings.stuck_seconds,
+                )
+                for group in LEARNER_GROUPS
             ),
         ]
 
@@ -202,9 +207,10 @@ def _check_before_listening(settings: Settings) -> None:
 
 @cli.command()
 def worker(
-    group: Annotated[str, typer.Option(help=f"one of {', '.join(GROUPS)}")] = GROUPS[0],
+    group: Annotated[str, typer.Option(help="sales, or another of app/subscriptions.py")] = "sales",
 ) -> None:
     """Keep one group's read models."""
+    from app.subscriptions import GROUPS
     from app.worker import run
 
     if group not in GROUPS:
@@ -214,6 +220,7 @@ def worker(
 
 @cli.command()
 def learner(
+    group: Annotated[str, typer.Option(help="learners or recommenders")] = "learners",
     digest: Annotated[
         bool, typer.Option("--digest", help="print what tells the running one's models apart")
     ] = False,
@@ -221,13 +228,16 @@ def learner(
     """Learn from the log, and answer the API's questions for what comes next."""
     from app.learner import process
     from app.learner.client import Away, asked
+    from app.subscriptions import LEARNER_GROUPS
 
+    if group not in LEARNER_GROUPS:
+        raise SettingsError(f"unknown group {group!r}; there are {', '.join(LEARNER_GROUPS)}")
     settings = Settings()
     if not digest:
-        process.run(settings)
+        process.run(settings, group)
         return
     try:
-        found = asyncio.run(asked(settings, "/digest"))
+        found = asyncio.run(asked(settings, group, "/digest"))
     except Away as away:
         raise Failed(str(away)) from away
     typer.echo(f"{found['digest']} {found['seq']}")

@@ -71,6 +71,8 @@ def simulate(
             raise SettingsError("a history is of facts: leave out --days, --truth and --until")
         if verify and limit is None:
             raise SettingsError("--verify through commands needs a --limit")
+    elif days is not None and limit is not None:
+        raise SettingsError("--limit is of a stream: a history is as long as --days and --visits")
     elif days is None and (truth or verify or until):
         raise SettingsError("--truth, --verify and --until are about a history: say --days N")
     to = target(settings, shop, api)

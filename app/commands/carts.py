@@ -29,13 +29,20 @@ async def open_cart(work: Work, customer: str | None) -> Answer:
 
 
 async def add_line(
-    work: Work, call: Call, cart_id: str, shopper: Shopper, variant: str, quantity: int
+    work: Work,
+    call: Call,
+    cart_id: str,
+    shopper: Shopper,
+    variant: str,
+    quantity: int,
+    recommendation_id: str | None = None,
 ) -> Answer:
     """More units of a variant, at its present price."""
     cart = await _owned(work, call, cart_id, shopper)
     sale = found(await on_sale(work, [variant], priced=False), variant)
     offer = sale.offer(variant, quantity)
-    return _told(work, cart, shopping.add(cart, offer, sale.product.currency, sale.available))
+    added = shopping.add(cart, offer, sale.product.currency, sale.available, recommendation_id)
+    return _told(work, cart, added)
 
 
 async def change_line(

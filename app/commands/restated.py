@@ -16,9 +16,11 @@ from aiokafka import TopicPartition
 from app.commands.retold import RETOLD, TOPICS, Refold, Shop, read
 from app.domain.aggregates import AGGREGATES
 from app.vault import Vault
+from projections.erasure import erased
 from projections.postgres import connect_alone
 from streams import codec
 from streams.codec import Fact, Refused
+from streams.erased import Erased
 from streams.events import SHOP
 from streams.exclusive import Connection
 from streams.outbox import Relay
@@ -46,7 +48,7 @@ async def restate(connection: Connection, shop: Shop) -> Restated:
     if not await _whole(shop):
         return Restated(relayed, None, [])
     await connection.execute(RETOLD)
-    refold = _Refold(connection, await _waiting(connection))
+    refold = _Refold(connection, await _waiting(connection), await erased(connection))
     for topic in TOPICS:
         await read(shop, topic, refold)
     await refold.fold(list(refold.waiting.values()))
@@ -84,8 +86,10 @@ _OUTBOX = -1  # in the place of a partition
 class _Refold(Refold):
     """States by the events of the log, beyond the rows that there are."""
 
-    def __init__(self, connection: Connection, waiting: dict[tuple[str, str], Fact]) -> None:
-        super().__init__(connection, Vault(_Held(connection)), beyond=True)
+    def __init__(
+        self, connection: Connection, waiting: dict[tuple[str, str], Fact], names: Erased
+    ) -> None:
+        super().__init__(connection, Vault(_Held(connection)), names, beyond=True)
         self.waiting = waiting
 
     async def fold(self, facts: Sequence[Fact]) -> None:

@@ -21,16 +21,19 @@ from app.domain.aggregates import AGGREGATES, OF_EVENT
 from app.settings import Settings
 from app.vault import Erased, Vault
 from projections.contents import Comparison, Difference
+from projections.erasure import erased
 from projections.postgres import connect_alone
 from projections.refold import Tell
 from projections.verify import Checked, keep
 from streams import codec
+from streams.batch import Partition
 from streams.codec import Fact
 from streams.dedupe import Window
-from streams.events import SHOP, VOCABULARY, Data
+from streams.erased import Erased as Names
+from streams.events import SHOP, VOCABULARY, Data, PersonErased
 from streams.exclusive import Connection, alone
 from streams.readback import log_ends, read_back
-from streams.subscribe import Partition, decode_part
+from streams.records import decode_part
 from streams.topics import partitions_of
 
 TOPICS = tuple(dict.fromkeys(VOCABULARY[event.__name__].topic for event in OF_EVENT))
@@ -87,7 +90,7 @@ async def check_states(
                 await connection.execute(RETOLD)
                 last = await connection.fetchval("SELECT coalesce(max(id), 0) FROM outbox")
                 await _relayed(now, last, patience)
-                refold = Refold(connection, vault)
+                refold = Refold(connection, vault, await erased(connection))
                 for topic in TOPICS:
                     await read(shop, topic, refold, tell)
                 found = [
@@ -142,9 +145,12 @@ class Refold:
     """States as they become by their events, kept in a table of the transaction (RETOLD): as far as
     the rows are that they are compared with, or `beyond` them."""
 
-    def __init__(self, connection: Connection, vault: Vault, *, beyond: bool = False) -> None:
+    def __init__(
+        self, connection: Connection, vault: Vault, names: Names, *, beyond: bool = False
+    ) -> None:
         self._connection = connection
         self._vault = vault
+        self._names = names
         self._beyond = beyond
         self.broken: dict[tuple[str, Key], str] = {}
         """What could not be folded, and why."""
@@ -152,7 +158,7 @@ class Refold:
     async def fold(self, facts: Sequence[Fact]) -> None:
         of_kind: dict[str, dict[Key, list[Fact]]] = defaultdict(lambda: defaultdict(list))
         kinds: dict[str, Aggregate[Any]] = {}
-        for fact in facts:
+        for fact in map(self._named, facts):
             kind = OF_EVENT.get(type(fact.data))
             if kind is not None:
                 kinds[kind.table] = kind
@@ -160,6 +166,14 @@ class Refold:
                 of_kind[kind.table][key].append(fact)
         for table, told in of_kind.items():
             await self._fold_kind(kinds[table], told)
+
+    def _named(self, fact: Fact) -> Fact:
+        """A fact without erased names; PersonErased is of the pseudonym's account, too."""
+        data = fact.data
+        if isinstance(data, PersonErased):
+            name = self._names.pseudonym(fact.event.shop, data.user_id) or data.user_id
+            return msgspec.structs.replace(fact, data=PersonErased(user_id=name))
+        return self._names.fact(fact)
 
     async def _fold_kind(self, kind: Aggregate[Any], told: Mapping[Key, Sequence[Fact]]) -> None:
         shops, ids = (list(column) for column in zip(*told, strict=True))

@@ -22,6 +22,7 @@ from streams.events import (
     Data,
     DefaultAddressChanged,
     PasswordChanged,
+    PersonErased,
     ProfileChanged,
     Role,
     RoleChanged,
@@ -194,6 +195,14 @@ def evolve(account: Account | None, told: Told) -> Account:
             phone=data.phone,
             country=data.country,
         )
+    if isinstance(data, PersonErased):
+        # Also of whoever never had an account: so nobody else gets one under this name.
+        return Account(
+            user_id=data.user_id,
+            role=account.role if account else "customer",
+            registered_at=account.registered_at if account else told.at,
+            closed_at=told.at,
+        )
     assert account is not None
     match data:
         case ProfileChanged():
@@ -235,6 +244,7 @@ ACCOUNT = Aggregate(
             RoleChanged,
             PasswordChanged,
             AccountClosed,
+            PersonErased,
             AddressAdded,
             AddressChanged,
             AddressRemoved,

@@ -6,9 +6,12 @@ from typing import Any
 
 from app.domain.account import ACCOUNT
 from app.domain.aggregate import Aggregate
+from app.domain.calendar_entry import CALENDAR_ENTRY
 from app.domain.cart import CART
 from app.domain.category import CATEGORY
 from app.domain.coupon import COUPON
+from app.domain.currency_rate import CURRENCY_RATE_YEARS
+from app.domain.experiment import EXPERIMENT
 from app.domain.order import ORDER
 from app.domain.product import PRODUCT
 from app.domain.review import REVIEW
@@ -24,6 +27,9 @@ AGGREGATES: Sequence[Aggregate[Any]] = (
     COUPON,
     TAX_RATES,
     SHIPPING_RATES,
+    CURRENCY_RATE_YEARS,
+    CALENDAR_ENTRY,
+    EXPERIMENT,
     CART,
     ORDER,
     STOCK,

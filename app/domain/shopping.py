@@ -63,8 +63,15 @@ def open_cart(cart_id: str) -> list[Data]:
     return [CartOpened(cart_id=cart_id)]
 
 
-def add(cart: Cart, offer: Offer, currency: str, available: int) -> list[Data]:
-    """More units of a variant, at its present price, which holds for those that are there as well.
+def add(
+    cart: Cart,
+    offer: Offer,
+    currency: str,
+    available: int,
+    recommendation_id: str | None = None,
+) -> list[Data]:
+    """More units of a variant, at its present price, which holds for those that are there as well;
+    with the recommendation that led to it, if one did.
 
     Raises Conflict, Invalid.
     """
@@ -79,7 +86,9 @@ def add(cart: Cart, offer: Offer, currency: str, available: int) -> list[Data]:
     if there is None and len(cart.lines) >= MOST_LINES:
         raise Conflict("too_many", f"a cart has {MOST_LINES} lines at most", "variant")
     _check_quantity(offer, offer.quantity + (there.quantity if there else 0), available)
-    return [*_revived(cart), _added(cart, offer, currency, offer.quantity)]
+    added = _added(cart, offer, currency, offer.quantity)
+    added = msgspec.structs.replace(added, recommendation_id=recommendation_id)
+    return [*_revived(cart), added]
 
 
 def change(

@@ -97,6 +97,14 @@ class Sessions:
         """Ends the session of a refresh token, used or not, if it is of any."""
         await self._pool.execute(_LOG_OUT, _digest(token), shop, now)
 
+    async def is_fresh(self, session: str, now: datetime) -> bool:
+        """Whether it began just now."""
+        return bool(
+            await self._pool.fetchval(
+                "SELECT begun_at > $2 FROM sessions WHERE id = $1", *(session, now - FRESH)
+            )
+        )
+
     async def holds(self, session: str, now: datetime) -> bool:
         """Whether it goes on."""
         return bool(
@@ -105,6 +113,10 @@ class Sessions:
                 *(session, now),
             )
         )
+
+
+FRESH = timedelta(minutes=15)
+"""How long a log-in is one of just now: for what cannot be undone."""
 
 
 async def end_all(

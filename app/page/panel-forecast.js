@@ -55,6 +55,17 @@ function Score() {
   </p>`;
 }
 
+/**
+ * Between which amounts four days of five should be, where that is told.
+ * @param {state.Day} day
+ * @param {string} currency
+ */
+function range(day, currency) {
+  if (!day.between) return "";
+  const [low, high] = day.between.map((amount) => estimate(amount, currency));
+  return `, 80 % between ${low} and ${high}`;
+}
+
 function Days() {
   const over = useSignal(/** @type {number | null} */ (null));
   const data = useComputed(() => {
@@ -64,9 +75,14 @@ function Days() {
     const end = (ahead[ahead.length - 1] ?? past[past.length - 1])?.date;
     const sold = new Map(past.map((day) => [day.date, approximate(day.net)]));
     const expected = new Map(ahead.map((day) => [day.date, approximate(day.net)]));
+    const edge = (/** @type {0 | 1} */ side) =>
+      new Map(ahead.map((day) => [day.date, day.between ? approximate(day.between[side]) : null]));
+    const [low, high] = [edge(0), edge(1)];
     const last = past[past.length - 1];
-    // The line goes on from where the other ends.
-    if (last && expected.has(addDays(last.date, 1))) expected.set(last.date, approximate(last.net));
+    // The line goes on from where the other ends, and what may be opens from there.
+    if (last && expected.has(addDays(last.date, 1))) {
+      for (const line of [expected, low, high]) line.set(last.date, approximate(last.net));
+    }
     const dates = [];
     for (let date = first; date && date <= end; date = addDays(date, 1)) dates.push(date);
     return {
@@ -75,6 +91,8 @@ function Days() {
         dates.map((_, i) => i),
         dates.map((date) => sold.get(date) ?? null),
         dates.map((date) => expected.get(date) ?? null),
+        dates.map((date) => high.get(date) ?? null),
+        dates.map((date) => low.get(date) ?? null),
       ],
     };
   }).value;
@@ -111,12 +129,14 @@ function Days() {
         {
           paths: line(),
           stroke: () => ink("--accent"),
-          fill: () => ink("--accent-wash"),
           width: 2,
           dash: [5, 4],
           points: { show: false },
         },
+        { paths: line(), width: 0, points: { show: false } },
+        { paths: line(), width: 0, points: { show: false } },
       ],
+      bands: [{ series: [3, 4], fill: () => ink("--accent-wash") }],
     }),
     [],
   );
@@ -131,7 +151,7 @@ function Days() {
     <figcaption class="reading">
       <span class=${expected ? "key ahead" : "key sold"}>${at ? longDay(at) : ""}</span>
       <b>${shown ? (expected ? estimate : money)(shown.net, currency) : "–"}</b>
-      <span>${expected ? "expected" : "sold"}</span>
+      <span>${expected ? `expected${range(expected, currency)}` : "sold"}</span>
     </figcaption>
     <${Chart} options=${options} data=${data.columns} onHover=${(i) => (over.value = i)} />
     ${ahead.length > 0 && html`<${Score} />`}
@@ -140,7 +160,11 @@ function Days() {
       head=${["Day", "Revenue", ""]}
       rows=${[
         ...past.map((day) => [longDay(day.date), money(day.net, currency), "sold"]),
-        ...ahead.map((day) => [longDay(day.date), estimate(day.net, currency), "expected"]),
+        ...ahead.map((day) => [
+          longDay(day.date),
+          estimate(day.net, currency),
+          `expected${range(day, currency)}`,
+        ]),
       ]}
     />
   </figure>`;

@@ -185,7 +185,8 @@ async function ask(path, query) {
   return { ok: answer.ok, status: answer.status, body };
 }
 
-/** @typedef {{date: string, net: bigint}} Day */
+/** A day and its revenue; of one ahead, between which amounts four of five should be.
+ * @typedef {{date: string, net: bigint, between?: [bigint, bigint] | null}} Day */
 /** @typedef {{mae: string | null, naive: string | null, pairs: number}} Score */
 /** @type {import("@preact/signals").Signal<Day[]>} */
 export const pastDays = signal([]);
@@ -220,7 +221,11 @@ async function askForecast() {
   const told = ok ? body.forecasts : [];
   const days = told
     .filter((/** @type {any} */ row) => row.date >= today.value)
-    .map((/** @type {any} */ row) => ({ date: row.date, net: units(row.value) }));
+    .map((/** @type {any} */ row) => ({
+      date: row.date,
+      net: units(row.value),
+      between: row.intervals?.["80"]?.map(units) ?? null,
+    }));
   forecast.value = { state: stateOf(ok, status, body, days), days, detail: detailOf(status, body) };
 }
 
@@ -247,9 +252,10 @@ async function askScore() {
   const of = currency.value;
   const { ok, body } = await ask("/v1/forecasts/scores", { level: "total", currency: of });
   if (of !== currency.value) return;
-  const found = ok ? body.series[0]?.overall : null;
-  score.value = found
-    ? { mae: found.model.mae, naive: found.seasonal_naive.mae, pairs: found.pairs }
+  const found = ok ? body.levels[0]?.overall : null;
+  const served = found?.tillstream;
+  score.value = served
+    ? { mae: served.mae, naive: found.seasonal_naive.mae, pairs: served.pairs }
     : null;
 }
 

@@ -2,20 +2,20 @@
 
 A call that got no answer may have been carried out. Sent again under its key it is not done twice;
 Stripe keeps keys for a day, so whatever may be older is looked for before it is asked for again.
+
+The package is loaded with the first key: many shops have none.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import aiohttp
-import stripe
-from stripe import AIOHTTPClient, StripeClient
-from stripe.params import PaymentIntentCreateParams, RefundCreateParams
+from typing import TYPE_CHECKING, Any
 
 from app.payments.minor_units import from_minor, to_minor
 from app.payments.told import Asked, Charge, Intent, Refund, Told
 from streams.money import Money
+
+if TYPE_CHECKING:
+    from stripe.params import PaymentIntentCreateParams, RefundCreateParams
 
 API_VERSION = "2026-10-28.endive"
 """What Stripe's answers look like: it keeps to it, whatever the account's own version is."""
@@ -49,6 +49,8 @@ class Provider:
     """Stripe by one key; `url` is another address for it, such as the stand-in's."""
 
     def __init__(self, key: str, webhook_secrets: Sequence[str], url: str | None = None) -> None:
+        from stripe import AIOHTTPClient, StripeClient
+
         self._http = AIOHTTPClient(timeout=_TIMEOUT_SECONDS)
         self._secrets = list(webhook_secrets)
         self._stripe = StripeClient(
@@ -141,11 +143,13 @@ class Provider:
     def told(self, body: bytes, signature: str) -> Told:
         """A webhook that is Stripe's by one of our secrets: during a rotation there are two.
         Raises Forged."""
+        from stripe import SignatureVerificationError
+
         for secret in self._secrets:
             try:
                 event = self._stripe.construct_event(body, signature, secret, TOLERANCE_SECONDS)
                 return _told(event.to_dict())
-            except stripe.SignatureVerificationError as error:
+            except SignatureVerificationError as error:
                 forged = Forged(str(error.user_message))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise Forged(f"it is no event of Stripe's: {error!r}") from None
@@ -159,13 +163,16 @@ def _key(*parts: str) -> str:
 
 async def _called(call: Any) -> dict[str, Any]:
     """What Stripe answers to a call. Raises Refused, Away."""
+    from aiohttp import ClientError
+    from stripe import CardError, InvalidRequestError, StripeError
+
     try:
         found: dict[str, Any] = (await call).to_dict()
-    except (stripe.InvalidRequestError, stripe.CardError) as error:
+    except (InvalidRequestError, CardError) as error:
         raise Refused(error.code or "refused", error.user_message or str(error)) from error
-    except stripe.StripeError as error:
+    except StripeError as error:
         raise Away(f"{type(error).__name__}: {error.user_message or error}") from error
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (ClientError, TimeoutError, OSError) as error:
         raise Away(repr(error)) from error
     return found
 

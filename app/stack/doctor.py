@@ -13,7 +13,8 @@ from app.stack.process import log_file, running_pid
 
 ANSWER_SECONDS = 5.0
 SERVERS = ("kafka", "postgres", "redis")
-APPS = ("api", "worker", "learner")
+READERS = ("worker", "worker-activity", "learner", "recommender")
+APPS = ("api", *READERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Status:
 
 
 async def examine(settings: Settings) -> list[Status]:
-    """Kafka, Postgres, Redis, API, worker and learner, each asked now, within some seconds."""
+    """Kafka, Postgres, Redis, API, workers and learner, each asked now, within some seconds."""
     home = settings.home.resolve()
     up = holder(home) is not None
     started = read_addresses(home) if up else {}
@@ -48,7 +49,7 @@ async def _examine(home: Path, name: str, address: str | None, up: bool) -> Stat
     if pid is None and address is None:
         down = f"down, while others run: see {log_file(home, name)}"
         return status(None, down if up else "not running: start it with `tillstream up`")
-    if address is None and name not in ("worker", "learner"):
+    if address is None and name not in READERS:
         return status(None, f"still starting: see {log_file(home, name)}")
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
