@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from starlette.requests import HTTPConnection
 
-from app.api.access import rules
-from app.api.admission import LISTENERS
+from app.api import access
+from app.api.access import Allow, rules
+from app.api.admission import LISTENERS, Admission
 from app.api.server import create_app
 from app.cli.run import _check_before_listening
-from app.identity.tokens import Role
+from app.identity.tokens import Actor, Role
 from app.settings import Settings, SettingsError
+from streams.codec import Refused
 
 # What describes the API, and its looks: whoever may ask anything may ask for these.
 DESCRIPTIONS = {"/static-offline-docs", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
@@ -91,3 +94,33 @@ def test_a_key_that_can_be_guessed_signs_nothing(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="32 letters"):
             Settings(home=tmp_path, token_key=key)
     Settings(home=tmp_path, token_key=f"{'x' * 32},{'y' * 32}")
+
+
+def asking(tmp_path: Path, shop: str) -> HTTPConnection:
+    """Somebody with a read key of `main`, who names a shop."""
+    app = FastAPI()
+    app.state.settings = Settings(home=tmp_path, read_keys={"key": "main"}, figures="staff")
+    return HTTPConnection({
+        "type": "http",
+        "app": app,
+        "headers": [(b"authorization", b"Bearer key")],
+        "query_string": f"shop={shop}".encode(),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", [access.FIGURES, access.CUSTOMER_FIGURES, access.ORDERS])
+async def test_figures_of_an_import_are_not_those_of_the_shop_it_belongs_to(
+    tmp_path: Path, rule: Allow
+) -> None:
+    actor = await rule(asking(tmp_path, "main.sheet"), "main.sheet")
+    assert (actor.role, actor.shop) == (Role.READER, "main.sheet")
+    assert (await rule(asking(tmp_path, "main"), "main")).shop == "main"
+
+
+def test_a_socket_hears_of_imports_of_the_shop_that_it_was_let_in_to(tmp_path: Path) -> None:
+    admission = Admission(asking(tmp_path, "main"), Actor(Role.READER, "", "main"))
+    admission.check("main")
+    admission.check("main.sheet")
+    for shop in ("other", "mainly", "main.sheet.more"):
+        with pytest.raises(Refused):
+            admission.check(shop)

@@ -13,9 +13,10 @@ from loadtests.chaos.recount import recount, shared
 from loadtests.chaos.served import Tally, compare_names
 from loadtests.chaos.traffic import MUCH, poison, traffic
 from streams import codec
+from streams.batch import Partition
 from streams.dedupe import Window
 from streams.events import Event
-from streams.subscribe import Partition, decode_part
+from streams.records import decode_part
 from streams.topics import key_of, partition_of
 from tests import sales
 from tests.simulated import SimulatedLog

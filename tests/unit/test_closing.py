@@ -28,13 +28,14 @@ from projections.closing import (
     telling,
 )
 from streams import codec
-from streams.events import Event
+from streams.events import DayClosed, Event
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 TODAY = NOW.date()
 RULES = Rules(ShopClock(ZoneInfo("UTC")), grace=HOUR, settle=timedelta(seconds=30))
 TOTAL, MUGS = Series("total", "", "EUR"), Series("category", "mugs", "EUR")
+MUG = Series("product", "mug", "EUR")
 OLD, PAST = date(2010, 12, 1), date(2026, 2, 10)
 
 
@@ -242,6 +243,33 @@ def test_a_closing_has_every_series_that_has_begun_with_zeros_where_nothing_was_
     assert told == {cups: Values(7), MUGS: NOTHING, TOTAL: NOTHING}
 
 
+def test_products_and_variants_are_told_where_something_was_sold_and_not_as_zeros() -> None:
+    first_days = {TOTAL: OLD, MUG: OLD}
+    assert closing_figures(first_days, OLD, {}) == {TOTAL: NOTHING}
+    assert closing_figures(first_days, OLD, {MUG: Values(7)}) == {MUG: Values(7), TOTAL: NOTHING}
+    assert corrections({MUG: Values(7)}, {}) == {MUG: NOTHING}, "but to nothing they are corrected"
+
+
+def test_what_a_series_lies_in_and_where_the_shop_is_are_told() -> None:
+    figures = {TOTAL: Values(1), MUG: Values(1)}
+    [event] = telling(
+        *("main", OLD, 0, figures, {}, NOW), parents={("product", "mug"): "mugs"}, country="GB"
+    )
+    data = codec.decode_data(event, "days")
+    assert isinstance(data, DayClosed)
+    assert data.country == "GB"
+    assert [(one.level, one.parent) for one in data.figures] == [("total", ""), ("product", "mugs")]
+    assert dict(recall([event]))["main", OLD].figures == figures
+
+
+def test_no_names_are_so_long_that_an_event_cannot_hold_its_part() -> None:
+    figures = {Series("variant", "\x01" * 509 + f"{n:03}", "EUR"): Values(n) for n in range(900)}
+    parents = {("variant", series.key): "\x01" * 128 for series in figures}
+    events = telling("main", OLD, 0, figures, {}, NOW, parents)
+    assert max(len(codec.encode(event)) for event in events) < 1_000_000
+    assert dict(recall(events))["main", OLD].figures == figures
+
+
 def test_a_correction_has_the_series_that_changed_and_no_others() -> None:
     told = {TOTAL: Values(10), MUGS: Values(10)}
     assert corrections(told, told) == {}
@@ -289,14 +317,14 @@ def test_more_series_than_an_event_can_hold_come_in_parts() -> None:
     data: list[Any] = [msgspec.json.decode(event.data) for event in events]
     assert [(one.get("part", 1), one["parts"]) for one in data] == [(1, 3), (2, 3), (3, 3)]
     assert max(len(codec.encode(event)) for event in events) < 1_000_000
-    assert recall(events)["main", OLD].figures == figures
+    assert dict(recall(events))["main", OLD].figures == figures
 
 
 def test_the_log_is_recalled_by_revision_and_what_is_no_day_is_left_out() -> None:
     first = telling("main", OLD, 0, {TOTAL: Values(1), MUGS: Values(1)}, {}, NOW)
     second = telling("main", OLD, 1, {MUGS: Values(2)}, {}, NOW + HOUR)
     junk = msgspec.structs.replace(first[0], type="OrderPaid")
-    told = recall([*second, junk, *first, *first])
+    told = dict(recall([*second, junk, *first, *first]))
     assert told == {("main", OLD): (1, NOW + HOUR, {TOTAL: Values(1), MUGS: Values(2)})}
 
 
@@ -380,7 +408,7 @@ steps = st.one_of(
         st.just("sell"),
         st.integers(0, 2),
         st.sampled_from([*days(PAST, 6), PAST - 4 * DAY, TODAY - 2 * DAY, TODAY]),
-        st.sampled_from([TOTAL, MUGS]),
+        st.sampled_from([TOTAL, MUGS, MUG]),
         st.integers(0, 2),
         st.sampled_from([-1, 1]),
     ),
@@ -404,7 +432,7 @@ def test_in_whatever_order_the_log_of_days_ends_as_the_sales(
         world.pass_time(4000)
         for _ in range(4):
             world.turn(dies=False)
-    told = recall(world.log)
+    told = dict(recall(world.log))
     sold = {day for day in world.sales if RULES.over(day) <= world.now}
     closed = {day for _, day in told}
     assert sold <= closed

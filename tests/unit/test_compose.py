@@ -45,7 +45,7 @@ def test_every_setting_in_it_is_one_of_ours(compose: dict[str, Any]) -> None:
     known = {f"TILLSTREAM_{name.upper()}" for name in Settings.model_fields}
     named = set(re.findall(r"TILLSTREAM_[A-Z_]+", FILE.read_text()))
     assert named <= known
-    for name in ("api", "worker", "learner"):
+    for name in ("api", "worker", "activity", "learner", "recommender"):
         servers = {"TILLSTREAM_KAFKA", "TILLSTREAM_POSTGRES", "TILLSTREAM_REDIS"}
         assert servers <= compose["services"][name]["environment"].keys()
         assert compose["services"][name]["env_file"] == [{"path": ".env", "required": False}]
@@ -54,7 +54,7 @@ def test_every_setting_in_it_is_one_of_ours(compose: dict[str, Any]) -> None:
 def test_every_command_in_it_exists(compose: dict[str, Any]) -> None:
     commands = set(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
     ours = [s for s in compose["services"].values() if s["image"] == "tillstream"]
-    assert len(ours) == 3
+    assert len(ours) == 5
     for service in ours:
         assert service["command"][0] in commands
 
@@ -80,8 +80,8 @@ def test_servers_are_pinned_healthy_before_use_and_keep_what_they_know(
         assert server["healthcheck"]["test"]
     services = compose["services"].values()
     mounted = {volume.partition(":")[0] for s in services for volume in s.get("volumes", [])}
-    assert mounted == compose["volumes"].keys() == {"kafka", "postgres", "learner"}
-    for name in ("api", "worker", "learner"):
+    assert mounted == compose["volumes"].keys() == {"kafka", "postgres", "learner", "recommender"}
+    for name in ("api", "worker", "activity", "learner", "recommender"):
         awaited = compose["services"][name]["depends_on"]
         assert awaited == {server: {"condition": "service_healthy"} for server in servers}
 

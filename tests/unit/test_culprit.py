@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from projections.clock import ShopClock
 from projections.culprit import first_failing
 from projections.read_model import Figure, Folded, ReadModel, Setting, Step, Transaction
+from streams.batch import Batch, Part, Partition
 from streams.codec import Fact
-from streams.subscribe import Batch, Part, Partition
 from tests.sales import facts, said
 
 SETTING = Setting(ShopClock(ZoneInfo("UTC")), datetime(2026, 1, 1, tzinfo=UTC))

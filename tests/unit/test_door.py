@@ -26,8 +26,11 @@ class FakeIntake:
             raise Problem(401, "write_key", "send one", headers={"WWW-Authenticate": "Bearer"})
         return "k", "main"
 
+    def sender(self, _request: object) -> None:
+        return None
+
     async def accept(
-        self, _body: bytes, _key: str, _shop: str, _now: datetime
+        self, _body: bytes, _key: str, _shop: str, _now: datetime, _sender: None
     ) -> tuple[int, dict[str, Any]]:
         return self._outcome()
 

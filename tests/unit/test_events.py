@@ -141,7 +141,7 @@ def test_a_name_outside_the_vocabulary_is_no_event(name: str) -> None:
 def test_every_event_is_named_in_the_past_tense_and_has_a_topic(name: str) -> None:
     kind = VOCABULARY[name]
     assert kind.data.__name__ == name
-    assert re.search("(ed|edOut|Paid|To(Wishlist|Cart)|FromWishlist)$", name)
+    assert re.search("(ed|edOut|Paid|Withdrawn|Foreseen|To(Wishlist|Cart)|FromWishlist)$", name)
     assert kind.topic in TOPICS
     assert kind.version >= 1
 

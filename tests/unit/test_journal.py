@@ -14,7 +14,7 @@ from ml_online.journal import Entry
 from ml_online.models import Heard, LearningFailed, Models
 from ml_online.sales_forecast import SALES_FORECAST
 from ml_online.snapshots import Refused
-from streams.subscribe import Partition
+from streams.batch import Partition
 from tests.learning import baskets, day_event, facts, weekly
 
 ORDERS = [Partition("orders", number) for number in range(3)]
@@ -104,7 +104,8 @@ def test_a_snapshot_of_another_key_group_place_or_code_is_refused(
     refused("others", group="others")
     refused("learners 7,", snapshot=replace(snapshot, seq=7))
     newer = replace(SALES_FORECAST, version=SALES_FORECAST.version + 1)
-    refused("sales_forecast", models=Models([Heard(newer, ["days"])]))
+    others = [one for one in learners_of(LEARNERS) if one.family.name != newer.name]
+    refused("sales_forecast", models=Models([Heard(newer, ["days"]), *others]))
     monkeypatch.setattr(snapshots, "version", lambda _: "0.99.0")
     refused(r"River 0\.26")
 

@@ -515,7 +515,9 @@ class OrdersLife(RuleBasedStateMachine):
             if type(data) in read_model._CONCERNING:
                 known = read_model.evolve(known, fact(number, data))
         lines = [
-            line for posting in read_model.contribution("main", known) for line in posting.lines
+            line
+            for posting in read_model.contribution("main", "1", known)
+            for line in posting.lines
         ]
         if known.sale is None:
             assert not lines

@@ -31,7 +31,7 @@ def known(*events: Event) -> Order:
 def sums(order: Order) -> Counter[str]:
     """All that an order contributes, whenever and wherever."""
     found: Counter[str] = Counter()
-    for posting in contribution("main", order):
+    for posting in contribution("main", "1", order):
         found["orders"] += posting.orders
         for one in posting.lines:
             for measure in ("gross", "discounts", "refunds", "adjustments", "units"):
@@ -58,7 +58,7 @@ def cancel(minutes: float = 20) -> Event:
 
 
 def test_a_sale_counts_its_lines_at_its_own_time() -> None:
-    [posting] = contribution("main", known(SALE))
+    [posting] = contribution("main", "1", known(SALE))
     assert (posting.shop, posting.at, posting.orders, posting.sign) == ("main", AT, 1, 1)
     assert (posting.currency, posting.country) == ("EUR", "DE")
     assert [(one.product, one.category, one.name) for one in posting.lines] == [
@@ -71,18 +71,18 @@ def test_a_sale_counts_its_lines_at_its_own_time() -> None:
 @pytest.mark.parametrize("kind", ["OrderPlaced", "OrderUpdated"])
 def test_an_order_that_was_only_placed_or_updated_is_no_sale(kind: str) -> None:
     order = known(said(kind, products=[line("p1", "2.00")]))
-    assert contribution("main", order) == []
+    assert contribution("main", "1", order) == []
 
 
 def test_a_second_sale_under_another_id_adds_nothing() -> None:
     again = said("OrderCompleted", event_id="other", minutes=3, products=[line("p9", "99.00")])
-    assert contribution("main", known(SALE, again)) == contribution("main", known(SALE))
-    assert contribution("main", known(again, SALE)) == contribution("main", known(SALE))
+    assert contribution("main", "1", known(SALE, again)) == contribution("main", "1", known(SALE))
+    assert contribution("main", "1", known(again, SALE)) == contribution("main", "1", known(SALE))
 
 
 def test_a_cancelled_order_that_was_never_sold_contributes_nothing() -> None:
     order = known(cancel(), said("OrderPlaced", event_id="p", products=[line("p1", "2.00")]))
-    assert contribution("main", order) == []
+    assert contribution("main", "1", order) == []
     assert status(order, []) == "cancelled"
 
 
@@ -91,7 +91,7 @@ def test_a_cancel_gives_back_what_a_partial_refund_has_left() -> None:
     found = sums(order)
     assert found["refunds"] == found["gross"] == 75_000
     assert found["refunded_units"] == found["units"] == 4
-    last = contribution("main", order)[-1]
+    last = contribution("main", "1", order)[-1]
     assert [(one.product, one.refunds, one.refunded_units) for one in last.lines] == [
         ("p1", 40_000, 2),
         ("p2", 15_000, 1),
@@ -107,21 +107,21 @@ def test_a_cancel_after_the_discounted_sale_gives_back_what_was_paid() -> None:
 def test_a_refund_that_comes_before_its_sale_ends_the_same() -> None:
     every = [SALE, refund(revenue="1.00"), cancel()]
     results = {
-        tuple(map(repr, contribution("main", known(*order)))) for order in permutations(every)
+        tuple(map(repr, contribution("main", "1", known(*order)))) for order in permutations(every)
     }
     assert len(results) == 1
 
 
 def test_a_refund_without_a_sale_counts_by_what_it_says() -> None:
     by_lines = known(refund(products=[line("p1", "2.00", 2)]))
-    [posting] = contribution("main", by_lines)
+    [posting] = contribution("main", "1", by_lines)
     assert posting.orders == 0
     [one] = posting.lines
     assert (one.product, one.gross, one.refunds, one.refunded_units) == ("p1", 0, 40_000, 2)
-    [posting] = contribution("main", known(refund(total="7.00", currency="GBP")))
+    [posting] = contribution("main", "1", known(refund(total="7.00", currency="GBP")))
     assert posting.currency == "GBP"
     assert [(one.product, one.refunds) for one in posting.lines] == [("", 70_000)]
-    assert contribution("main", known(refund())) == []
+    assert contribution("main", "1", known(refund())) == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_refund_is_of_its_lines_else_its_amount_else_all_that_is_left(
 
 def test_a_refunded_line_takes_category_and_name_from_what_was_sold() -> None:
     order = known(SALE, refund(products=[line("p1", "2.00", 1), line("p7", "1.00", 1)]))
-    _, given_back = contribution("main", order)
+    _, given_back = contribution("main", "1", order)
     assert [(one.product, one.category, one.name) for one in given_back.lines] == [
         ("p1", "c1", "One"),
         ("p7", "", ""),
@@ -162,8 +162,8 @@ def test_a_refund_said_twice_under_one_refund_id_counts_once() -> None:
 
 def test_two_refunds_that_are_alike_are_two_refunds() -> None:
     first, second = refund("a", total="1.00"), refund("b", total="1.00")
-    old = contribution("main", known(SALE, first))
-    new = contribution("main", known(SALE, first, second))
+    old = contribution("main", "1", known(SALE, first))
+    new = contribution("main", "1", known(SALE, first, second))
     [added] = difference(old, new)
     assert (added.sign, [one.refunds for one in added.lines]) == (1, [8_000, 2_000])
     [taken_back] = difference(new, old)
@@ -182,7 +182,7 @@ def test_an_updates_lines_and_discount_replace_the_sales() -> None:
         "OrderUpdated", event_id="u2", minutes=2, discount="0.50", products=[line("p4", "4.00", 2)]
     )
     order = known(SALE, latest, first)
-    [posting] = contribution("main", order)
+    [posting] = contribution("main", "1", order)
     assert posting.at == AT
     assert [(one.product, one.gross, one.discounts) for one in posting.lines] == [
         ("p4", 80_000, 5_000)
@@ -192,20 +192,22 @@ def test_an_updates_lines_and_discount_replace_the_sales() -> None:
 
 def test_an_update_without_lines_leaves_the_sales_as_they_are() -> None:
     order = known(SALE, said("OrderUpdated", event_id="u", minutes=1, total="1.00"))
-    assert contribution("main", order) == contribution("main", known(SALE))
+    assert contribution("main", "1", order) == contribution("main", "1", known(SALE))
 
 
 def test_an_adjustment_stands_beside_sales_and_refunds() -> None:
     written_off = said("SalesAdjusted", event_id="a", minutes=5, amount="-11062.06", currency="GBP")
-    sale, adjustment = contribution("main", known(written_off, SALE))
-    assert sale == contribution("main", known(SALE))[0]
+    sale, adjustment = contribution("main", "1", known(written_off, SALE))
+    assert sale == contribution("main", "1", known(SALE))[0]
     assert (adjustment.currency, adjustment.country, adjustment.orders) == ("GBP", "DE", 0)
     assert [one.adjustments for one in adjustment.lines] == [-110_620_600]
     assert sums(known(written_off)) == Counter({"adjustments": -110_620_600})
 
 
 def test_a_refund_in_another_currency_is_of_that_currency() -> None:
-    postings = contribution("main", known(SALE, refund(total="1.00", currency="GBP", country="FR")))
+    postings = contribution(
+        "main", "1", known(SALE, refund(total="1.00", currency="GBP", country="FR"))
+    )
     assert [(one.currency, one.country) for one in postings] == [("EUR", "DE"), ("GBP", "FR")]
 
 
@@ -214,12 +216,12 @@ def test_what_the_sale_does_not_say_another_event_of_the_order_does() -> None:
     placed = said(
         "OrderPlaced", event_id="p", currency="SEK", country="SE", products=[line("p1", "1.00")]
     )
-    assert contribution("main", known(sale))[0].currency == "XXX"
-    assert contribution("main", known(sale))[0].country == ""
-    [posting] = contribution("main", known(sale, placed))
+    assert contribution("main", "1", known(sale))[0].currency == "XXX"
+    assert contribution("main", "1", known(sale))[0].country == ""
+    [posting] = contribution("main", "1", known(sale, placed))
     assert (posting.currency, posting.country) == ("SEK", "SE")
     # The books are moved from one currency to the other.
-    old = contribution("main", known(sale))
+    old = contribution("main", "1", known(sale))
     assert [(one.sign, one.currency) for one in difference(old, [posting])] == [
         (-1, "XXX"),
         (1, "SEK"),
@@ -232,15 +234,24 @@ def test_a_discount_is_shared_out_over_the_lines_to_the_last_unit() -> None:
         discount="1.00",
         products=[line("p1", "3.33"), line("p2", "3.33"), line("p3", "3.34"), line("p4", "0")],
     )
-    [posting] = contribution("main", known(sale))
+    [posting] = contribution("main", "1", known(sale))
     discounts = [one.discounts for one in posting.lines]
     assert sum(discounts) == 10_000
     assert discounts == [3_330, 3_330, 3_340, 0]
 
 
+def test_without_one_of_the_order_the_lines_own_discounts_count() -> None:
+    lines = [line("p1", "10", discount="1.5"), line("p2", "2", discount="3"), line("p3", "1")]
+    [posting] = contribution("main", "1", known(said("OrderCompleted", products=lines)))
+    assert [one.discounts for one in posting.lines] == [15_000, 20_000, 0]
+    none = said("OrderCompleted", products=lines, discount="0")
+    [posting] = contribution("main", "1", known(none))
+    assert not any(one.discounts for one in posting.lines)
+
+
 def test_a_discount_larger_than_the_order_takes_no_more_than_the_order() -> None:
     sale = said("OrderCompleted", discount="9.00", products=[line("p1", "2.00"), line("p2", "0")])
-    [posting] = contribution("main", known(sale))
+    [posting] = contribution("main", "1", known(sale))
     assert [one.discounts for one in posting.lines] == [20_000, 0]
 
 
@@ -285,7 +296,7 @@ def test_equal_weights_get_equal_shares_but_for_one_unit_to_the_first() -> None:
 )
 def test_one_word_says_where_an_order_stands(events: list[Event], word: str) -> None:
     order = known(*events)
-    assert status(order, contribution("main", order)) == word
+    assert status(order, contribution("main", "1", order)) == word
 
 
 def test_an_order_is_described_with_its_lines_times_and_exact_money() -> None:

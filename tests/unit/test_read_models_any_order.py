@@ -21,9 +21,10 @@ from projections.clock import ShopClock
 from projections.read_model import Setting
 from projections.store import Prepared
 from streams import codec
+from streams.batch import Batch, Partition
 from streams.dedupe import Window
 from streams.events import Event
-from streams.subscribe import Batch, Partition, decode_part
+from streams.records import decode_part
 from streams.topics import key_of, partition_of
 from tests.simulated import SimulatedLog, SimulatedStore, Sums, VirtualLoop
 

@@ -35,7 +35,7 @@ class Books:
 
     def fold(self, batch: Sequence[Fact]) -> None:
         folded = orders.fold(batch, self.states, self.setting)
-        for shop, order_id, status, state, revision in folded.rows:
+        for shop, order_id, status, state, revision, *_ in folded.rows:
             assert revision == (0 if (shop, order_id) in self.states else 1)
             # What the next batch builds on went through Postgres.
             self.states[shop, order_id] = _state.decode(state)
@@ -156,7 +156,7 @@ def test_what_an_order_contributes_is_what_the_books_say_of_it(history: list[Eve
     gross: dict[tuple[str, str], int] = defaultdict(int)
     for (shop, order_id), order in books.states.items():
         described = orders.describe(shop, order_id, order)
-        for posting in orders.contribution(shop, order):
+        for posting in orders.contribution(shop, order_id, order):
             gross[shop, posting.currency] += sum(one.gross for one in posting.lines)
         net = money.parse(described["gross"]) - money.parse(described["discounts"])
         assert money.parse(described["net"]) == net - money.parse(described["refunds"])

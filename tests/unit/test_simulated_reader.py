@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import hypothesis
-from faust.types import TP
+from aiokafka import TopicPartition
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -24,9 +24,10 @@ from loadtests.chaos.recount import MEASURES, recount
 from projections.clock import ShopClock
 from projections.read_model import Setting
 from streams import codec
-from streams.subscribe import GroupReader, LogChanged, Partition
+from streams.batch import LogChanged, Partition
+from streams.chunk import Chunk
+from streams.subscribe import GroupReader
 from streams.topics import key_of, partition_of
-from streams.transport import Chunk
 from tests.sales import AT, line, said
 from tests.simulated import Failure, SimulatedLog, SimulatedStore, VirtualLoop
 
@@ -77,7 +78,7 @@ class Worker:
 
     async def assign(self, partitions: Sequence[int]) -> None:
         self.seek += 1
-        wanted = {TP("orders", number) for number in partitions}
+        wanted = {TopicPartition("orders", number) for number in partitions}
         positions = await self.reader.resume(wanted, self.seek)
         self.at = {tp.partition: offset for tp, offset in positions.items()}
 

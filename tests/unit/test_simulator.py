@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.origin import is_bot
 from loadtests.simulator import Happening, Refused, simulate
 from loadtests.simulator.shop import COUNTRIES, catalogue
 from loadtests.simulator.visits import happenings
@@ -63,7 +64,18 @@ def test_every_event_is_valid_and_about_its_subject(seed: int) -> None:
         raw = msgspec.Raw(json.dumps(happening["data"]).encode())
         data = codec.decode_fields(happening["type"], raw)
         kind = VOCABULARY[happening["type"]]
-        assert (subject_of(kind, data) or happening["person"]) == happening["subject"]
+        about = subject_of(kind, data) or happening["person"]
+        assert about == happening["subject"] or happening["subject"].startswith("robot-")
+
+
+def test_visits_say_where_they_came_from_and_robots_only_look() -> None:
+    found = first(5_000)
+    sources = {h["context"]["source"] for h in found}
+    assert sources == {"search", "direct", "newsletter", "spring-sale"}
+    robots = [h for h in found if h["subject"].startswith("robot-")]
+    assert {h["type"] for h in robots} == {"ProductViewed"}
+    assert 0.01 < len(robots) / len(found) < 0.1
+    assert all(is_bot(h["context"]["user_agent"]) and h["person"] is None for h in robots)
 
 
 def test_a_shop_sees_everything_that_happens_in_shops() -> None:
@@ -112,6 +124,7 @@ class Shop:
 
     def __init__(self, *answers: int | Exception, headers: dict[str, str] | None = None) -> None:
         self.now = 0.0
+        self.erased = False
         self.slept: list[float] = []
         self.requests: list[list[dict[str, Any]]] = []
         self.keys: set[str] = set()
@@ -131,7 +144,11 @@ class Shop:
             raise told
         rejected = [{"index": 0, "field": "data.price", "reason": "no"}] if told == 299 else []
         status = 202 if told == 299 else told
-        body = {"accepted": [], "rejected": rejected}
+        accepted = [{"position": "orders:0:1"} for _ in self.requests[-1]]
+        body = {"accepted": accepted, "rejected": rejected}
+        if self.erased:
+            wrong = {"index": 0, "field": "person", "reason": "erased: nothing more is taken"}
+            status, body = 422, {"errors": [wrong for _ in self.requests[-1]]}
         return httpx2.Response(status, json=body, headers=self._headers)
 
     async def visit(
@@ -224,6 +241,13 @@ async def test_what_an_outage_has_held_back_is_not_caught_up() -> None:
 async def test_a_rejected_event_is_a_bug_and_told_with_its_reason() -> None:
     with pytest.raises(Refused, match=r"data\.price: no"):
         await Shop(299).visit()
+
+
+async def test_who_was_erased_comes_no_more_and_the_shop_goes_on() -> None:
+    shop, told = Shop(), list[int]()
+    shop.erased = True
+    assert await shop.visit(limit=5, on_sent=told.append) == 5
+    assert sum(told) == 0
 
 
 async def test_a_wrong_key_is_told() -> None:

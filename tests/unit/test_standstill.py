@@ -1,7 +1,7 @@
 """When a reader counts as stuck."""
 
 from app.watchdog import Standstill
-from streams.subscribe import Partition
+from streams.batch import Partition
 
 ONE, TWO = Partition("orders", 1), Partition("orders", 2)
 

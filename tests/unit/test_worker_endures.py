@@ -2,20 +2,19 @@
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaConsumer
-from faust.types import TP
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from app import worker
 from app.worker import with_room
-from streams.subscribe import Transient
-from streams.transport import fresh_highwater
+from streams.batch import Transient
+from streams.chunk import fresh_highwater
 
 
 async def test_of_a_partition_that_was_just_taken_away_nothing_is_known() -> None:
     """A rebalance may be under way when the watermark is noted: that ends no worker."""
     consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
     try:
-        assert fresh_highwater(consumer, TP("orders", 0)) is None
+        assert fresh_highwater(consumer, TopicPartition("orders", 0)) is None
     finally:
         await consumer.stop()
 
