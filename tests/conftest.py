@@ -1,27 +1,33 @@
 """What the tests share: the real servers, started once, and names of its own for every test."""
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 
 from app.settings import Servers, Settings
 from app.stack.up import servers as embedded
 
+# How long an example takes says something of the machine, and nothing of what is right.
+hypothesis.settings.register_profile("tillstream", deadline=None)
+hypothesis.settings.load_profile("tillstream")
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In several processes (`-n 2 --dist loadgroup`), all that needs servers stays in one of them:
-    so they are started once, and what needs none is done beside it."""
-    for item in items:
-        folder, *_, file = item.path.relative_to(Path(__file__).parent).parts
-        item.add_marker(pytest.mark.xdist_group(file if folder == "unit" else "servers"))
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Names what fails as it fails: of a run that is cut off, nothing else would be heard."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        reason = str(report.longrepr).strip().splitlines()[-1:]
+        sys.stderr.write(f"\n{report.nodeid} failed in {report.duration:.0f} s: {reason}\n")
 
 
 @pytest.fixture(scope="session")
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
-    """The embedded Kafka, Postgres and Redis, for the whole run."""
+    """The embedded Kafka, Postgres and Redis, for the whole run; of several processes each has its
+    own."""
     async with embedded(tmp_path_factory.mktemp("home")) as found:
         yield found
 

@@ -25,7 +25,7 @@ from projections import orders
 from projections.read_model import Folded, Setting
 from projections.store import Prepared
 from streams import money, subscribe
-from streams.subscribe import Batch, Moved, Partition, Progress, Transient
+from streams.batch import Batch, Moved, Partition, Progress, Transient
 from streams.topic_ids import Described
 
 TOPIC_ID = UUID(int=7)
@@ -184,7 +184,7 @@ class SimulatedStore:
                 row.counts[n] += len(some)
             self.quarantine |= {(part.partition, one.offset) for one in part.quarantined}
         folded = prepared.folded
-        for shop, order_id, status, state, is_new in folded["orders"].rows:
+        for shop, order_id, status, state, is_new, *_ in folded["orders"].rows:
             key = shop, order_id
             assert bool(is_new) == (key not in self.states), "copied in where it is, or the reverse"
             self.states[key], self.status[key] = _state.decode(state), status

@@ -1,4 +1,4 @@
-"""One service for all tests that do not kill parts of it."""
+"""The services of all tests that do not kill parts of them."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +18,17 @@ async def service(
     """The API and one worker, for the whole run; a test takes a shop's worth of ids of its own."""
     home: Path = tmp_path_factory.mktemp("service")
     async with running(settings_for(servers, home)) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+async def learning(
+    servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """An API and a learner, for all tests that do not kill it; each has a shop of its own."""
+    settings = settings_for(servers, tmp_path_factory.mktemp("learning"))
+    async with running(settings, workers=0) as found:
+        await found.learns(found.start_learner())
         yield found
 
 

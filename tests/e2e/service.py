@@ -15,6 +15,7 @@ import httpx2
 
 from app.settings import Settings
 from app.status import members
+from app.subscriptions import GROUPS, LEARNERS
 from projections.postgres import migrate
 from streams.topics import create_topics
 
@@ -30,6 +31,8 @@ class Service:
     environment: Mapping[str, str]
     server: subprocess.Popen[bytes]
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """The workers of all groups but the first, one each; those are never killed by a test."""
 
     def client(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(base_url=self.api, headers=KEY, timeout=30)
@@ -40,24 +43,35 @@ class Service:
         self.workers.append(worker)
         return worker
 
-    def start_learner(self) -> subprocess.Popen[bytes]:
-        """One more learner, without waiting until it answers."""
-        learner: subprocess.Popen[bytes] = run_cli("learner", environment=self.environment)
+    def start_others(self) -> None:
+        """A worker for each of the other groups."""
+        for group in GROUPS[1:]:
+            arguments = ("worker", "--group", group)
+            self.others.append(run_cli(*arguments, environment=self.environment))
+
+    def start_learner(self, group: str = LEARNERS) -> subprocess.Popen[bytes]:
+        """One more learner of a group, without waiting until it answers."""
+        arguments = ("learner", "--group", group)
+        learner: subprocess.Popen[bytes] = run_cli(*arguments, environment=self.environment)
         self.workers.append(learner)
         return learner
 
-    async def learns(self, learner: subprocess.Popen[bytes]) -> None:
-        """Until the models are loaded."""
+    async def learns(self, learner: subprocess.Popen[bytes], group: str = LEARNERS) -> None:
+        """Until the models of a group are loaded."""
+        path = "/v1/forecasts/scores" if group == LEARNERS else "/v1/recommendations/scores"
         async with asyncio.timeout(120), self.client() as client:
-            while (await client.get("/v1/forecasts/scores")).status_code != 200:
+            while (await client.get(path)).status_code != 200:
                 assert learner.poll() is None, f"the learner ended with {learner.returncode}"
                 await asyncio.sleep(0.1)
 
     async def reads(self, workers: int = 1) -> None:
-        """Until so many workers read, by Kafka's word."""
+        """Until so many workers read for the first group, by Kafka's word, and one for each of the
+        others."""
+        wanted = {GROUPS[0]: workers} | (dict.fromkeys(GROUPS[1:], 1) if self.others else {})
         async with asyncio.timeout(120):
-            while await members(self.settings, "sales") != workers:
-                await asyncio.sleep(0.2)
+            for group, count in wanted.items():
+                while await members(self.settings, group) != count:
+                    await asyncio.sleep(0.2)
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -132,11 +146,13 @@ async def running(settings: Settings, workers: int = 1) -> AsyncIterator[Service
     try:
         for _ in range(workers):
             service.start_worker()
+        if workers:
+            service.start_others()
         await answers(service.api, api)
         if workers:
             await service.reads(workers)
         yield service
     finally:
-        for process in (*service.workers, service.server):
+        for process in (*service.workers, *service.others, service.server):
             if process.poll() is None:
                 end(process)

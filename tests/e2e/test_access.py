@@ -31,6 +31,7 @@ from tests.forged import forgeries
 
 READ_KEY, WRITE_KEY, OTHERS_KEY = "a-read-key", "a-write-key", "a-read-key-of-another-shop"
 STREAM = {"subscribe": "revenue", "filter": {"dimension": "total", "day": "today"}}
+REPORT = {"subscribe": "net", "filter": {"grain": "total"}}
 
 
 @dataclass
@@ -323,13 +324,16 @@ async def test_no_forgery_is_taken_by_a_websocket(closed: Closed) -> None:
             assert await kind_of(socket) == "error", kind
 
 
-async def test_a_feed_is_for_those_whom_figures_are_for(closed: Closed) -> None:
+@pytest.mark.parametrize("stream", [STREAM, REPORT], ids=["pushed", "asked"])
+async def test_a_feed_is_for_those_whom_figures_are_for(
+    closed: Closed, stream: Mapping[str, Any]
+) -> None:
     for name, (role, told) in closed.everyone().items():
         allowed = role in (Role.STAFF, Role.ADMIN, Role.READER)
         async with feed(closed) as socket:  # in its first frame
             if told:
                 await socket.send(json.dumps({"token": told}))
-            await socket.send(json.dumps(STREAM))
+            await socket.send(json.dumps(stream))
             assert await kind_of(socket) == ("snapshot" if allowed else "error"), name
         if not told:
             continue
@@ -345,9 +349,9 @@ async def test_a_feed_is_for_those_whom_figures_are_for(closed: Closed) -> None:
                 continue
             async with feed(closed, **options) as socket:
                 assert socket.subprotocol in (None, "tillstream")
-                await socket.send(json.dumps(STREAM))
+                await socket.send(json.dumps(stream))
                 assert await kind_of(socket) == "snapshot", name
-                await socket.send(json.dumps({**STREAM, "shop": "other"}))
+                await socket.send(json.dumps({**stream, "shop": "other"}))
                 assert await kind_of(socket) == "error", name
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from redis.asyncio import Redis
 
 from app.backup import StillRunning, restore
 from app.settings import Settings
+from projections.clock import following
 from projections.live import LiveFigures
+from projections.month_tables import candidates
 from projections.postgres import connect
 from streams.readback import log_ends, read_back
 from tests.e2e.service import Service, environment, run_cli, running
@@ -24,7 +27,9 @@ from tests.e2e.test_ingest import order
 from tests.e2e.test_live import next_message, watching
 from tests.e2e.test_sales import ask, send
 
-DAYS = [f"2026-05-{day:02}" for day in (2, 3, 4, 5, 1)]  # of the last one is heard last
+MONTH = datetime.now(UTC).replace(day=1) - timedelta(days=1)
+"""The last one that has ended: every day since the first sale is closed and told."""
+DAYS = [f"{MONTH:%Y-%m}-{day:02}" for day in (2, 3, 4, 5, 1)]  # of the last one is heard last
 RANGE = {"from": min(DAYS), "to": max(DAYS)}
 
 
@@ -90,7 +95,7 @@ async def said_of_days(settings: Settings) -> dict[str, bytes]:
 
 
 async def at_rest(service: Service, days: set[str]) -> list[Any]:
-    """The closed days, once no change of one waits to be told."""
+    """The closed days, once no change of one waits to be told, nor that of a month."""
     servers = service.settings.servers
     pool = await connect(servers.postgres, service.settings.schema_name, size=1)
     async with asyncio.timeout(90), pool:
@@ -101,6 +106,7 @@ async def at_rest(service: Service, days: set[str]) -> list[Any]:
             ) + await pool.fetchval(
                 "SELECT count(*) FROM day_changes WHERE day <= $1::text::date", max(DAYS)
             )
+            waiting += sum(one.next_day >= following(one.month) for one in await candidates(pool))
             if {row["day"] for row in rows} == days and not waiting:
                 return rows
             await asyncio.sleep(0.3)

@@ -35,7 +35,7 @@ from tests.e2e.test_ingest import order
 from tests.e2e.test_sales import ask
 
 MORE = int(os.environ.get("TILLSTREAM_FUZZ", "0"))
-MOST_SECONDS = 10.0
+MOST_SECONDS = 30.0  # while other tests make the machine busy
 TOO_LARGE = 1009  # a frame, by RFC 6455
 
 
@@ -54,6 +54,8 @@ def bounded(count: int) -> Callable[[Any], Any]:
 
 
 KEYED = ("/v1/events", "/v1/quarantine")
+METRICS = "/v1/metrics/"
+"""So many routes of one kind: the same code reads the same parameters of each."""
 FUZZED = "fuzzed"
 """A shop of its own: what is told of it is nothing that other tests would meet."""
 
@@ -83,18 +85,20 @@ def fuzz_routes(api: str, staff: Mapping[str, str], counts: Counter[tuple[str, i
         for found in schema.get_all_operations():
             assert isinstance(found, Ok), found
             operation = found.ok()
+            count = 1 if operation.path.startswith(METRICS) else 3
             for mode in GenerationMode:
                 ask = partial(asked, session, api, staff=staff)
-                fuzz_route(ask, operation.label, operation.as_strategy(mode), counts)
+                fuzz_route(ask, operation.label, operation.as_strategy(mode), count, counts)
 
 
 def fuzz_route(
     ask: Callable[[Case[Any]], requests.Response],
     label: str,
     cases: st.SearchStrategy[Case[Any]],
+    count: int,
     counts: Counter[tuple[str, int]],
 ) -> None:
-    @bounded(8)
+    @bounded(count)
     @given(cases)
     def fuzz(case: Case[Any]) -> None:
         answer = ask(case)
@@ -102,11 +106,16 @@ def fuzz_route(
         counts[label, status] += 1
         # Without a learner what it would answer is a 503; 504 is for a position that is to come.
         assert status < 500 or status in (503, 504), (answer.text, case.as_curl_command())
-        if status >= 400 and case.method != "HEAD":
+        if status >= 400 and case.method != "HEAD" and not too_long(answer):
             assert answer.headers["content-type"] == "application/problem+json", status
 
     with suppress(Unsatisfiable):  # where nothing can be wrong, as without parameters
         fuzz()
+
+
+def too_long(answer: requests.Response) -> bool:
+    """Whether what was asked never came to the API: its server reads no longer URLs."""
+    return answer.status_code == 400 and len(answer.request.url or "") >= 2**16
 
 
 async def test_no_route_answers_with_a_500(service: Service) -> None:

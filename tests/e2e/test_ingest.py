@@ -79,7 +79,7 @@ async def test_the_good_of_a_batch_are_taken_and_each_bad_one_is_told_why(
         (b'{"type": "OrderCompleted"}', 422),
         (b'{"events": []}', 422),
         (b"\xff\xfe", 400),
-        (gzip.compress(b"{}"), 400),
+        (gzip.compress(b"{}", mtime=0), 400),
     ],
 )
 async def test_what_is_no_event_is_refused_with_a_reason(
@@ -206,7 +206,7 @@ async def test_without_kafka_nothing_is_acknowledged_and_the_answer_comes_in_fiv
 
 
 async def _listens(client: httpx2.AsyncClient) -> None:
-    for _ in range(150):
+    for _ in range(600):  # a busy machine takes its time to begin
         try:
             await client.get("/health/live")
         except httpx2.HTTPError:

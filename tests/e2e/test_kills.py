@@ -24,6 +24,7 @@ from app.commands.retold import check_states, shop_of
 from app.settings import Settings
 from app.vault import Vault
 from projections.postgres import connect, migrate
+from streams.batch import Partition
 from streams.crash_points import OF_COMMANDS
 from streams.dedupe import Window
 from streams.events import (
@@ -35,7 +36,7 @@ from streams.events import (
     StockReserved,
 )
 from streams.readback import log_ends, read_back
-from streams.subscribe import Partition, decode_part
+from streams.records import decode_part
 from streams.topics import create_topics
 from tests.e2e.service import Service, environment, free_port, run_cli
 from tests.e2e.test_commands import bearer, mug

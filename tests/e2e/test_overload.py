@@ -56,7 +56,7 @@ async def test_a_flood_before_a_kafka_that_stands_still(
                 # The answers to what was under way may be of before.
                 await asyncio.sleep(0.5)
                 flood.answers.clear()
-                await flood.during(2.5 * DEADLINE)
+                await flood.during(1.5 * DEADLINE)
             finally:
                 os.kill(kafka, signal.SIGCONT)
             assert set(flood.answers) == {503}, flood.answers

@@ -201,15 +201,28 @@ async def test_the_forecast_is_shown_or_why_there_is_none(
 async def test_beside_the_forecast_stands_how_far_off_it_was(
     service: Service, browser: Browser, currency: str
 ) -> None:
-    overall = {"pairs": 300, "model": {"mae": "12.50"}, "seasonal_naive": {"mae": "2045.70"}}
+    ours, naive = {"pairs": 300, "mae": "12.50"}, {"pairs": 300, "mae": "2045.70"}
+    overall = {"tillstream": ours, "seasonal_naive": naive}
     answers = {
         "**/v1/forecasts/sales?**": (200, {"forecasts": TOMORROW}),
-        "**/v1/forecasts/scores?**": (200, {"series": [{"overall": overall}]}),
+        "**/v1/forecasts/scores?**": (200, {"levels": [{"overall": overall}]}),
     }
     async with looking(browser, f"{service.api}/?currency={currency}", answers) as (page, seen):
         panel = page.get_by_role("region", name="The next 28 days")
         await expect(panel).to_contain_text("12.50 a day; the last week repeated, by")
         await expect(panel).to_contain_text("2,046.")
+    assert seen.errors == []
+
+
+async def test_the_forecast_says_between_which_amounts_most_days_should_be(
+    service: Service, browser: Browser, currency: str
+) -> None:
+    days = [{**day, "intervals": {"80": ["80.50", "130.75"]}} for day in TOMORROW]
+    answers = {"**/v1/forecasts/sales?**": (200, {"forecasts": days})}
+    async with looking(browser, f"{service.api}/?currency={currency}", answers) as (page, seen):
+        panel = page.get_by_role("region", name="The next 28 days")
+        await expect(panel.locator(".reading")).to_contain_text("expected, 80 % between")
+        await expect(panel.locator(".reading")).to_contain_text("130.75")
     assert seen.errors == []
 
 

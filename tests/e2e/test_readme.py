@@ -15,6 +15,8 @@ from tests.e2e.test_commands import bearer
 
 ROOT = Path(__file__).parents[2]
 README, SELLING = ROOT / "README.md", ROOT / "app" / "commands" / "README.md"
+LEARNING = ROOT / "ml_online" / "README.md"
+ASKING = ROOT / "app" / "reports" / "README.md"
 ONE_A_LINE = 'curl() { command curl -sS --fail-with-body "$@"; echo; }\n'
 
 
@@ -81,3 +83,35 @@ async def test_a_catalogue_is_kept(service: Service, tmp_path: Path) -> None:
     assert answers[3]["brand"] == "Potter"
     assert [one["id"] for one in answers[4]["variants"]] == ["jug-blue", "jug-red"]
     assert (answers[6]["on_hand"], answers[6]["low"]) == (48, False)
+
+
+async def test_days_to_come_are_planned(service: Service) -> None:
+    staff = f"Authorization: {bearer(service)['Authorization']}"
+    said = await typed(service, ONE_A_LINE + script_of(SELLING, "The calendar"), STAFF=staff)
+    answers = [json.loads(line) for line in said.splitlines()]
+    assert [one.get("withdrawn") for one in answers] == [False, False, None, True]
+
+
+async def test_every_number_is_asked(service: Service, tmp_path: Path) -> None:
+    said = await typed(service, ONE_A_LINE + script_of(README, "Every number"), tmp_path)
+    assert "event: snapshot" in said
+    assert [file.suffix for file in tmp_path.iterdir()] == [".xlsx"]
+    said = await typed(service, ONE_A_LINE + script_of(ASKING, "Asking"), tmp_path)
+    assert said.count('"complete_to"') >= 7
+    assert len(list(tmp_path.iterdir())) >= 2
+    await typed(service, ONE_A_LINE + script_of(ASKING, "As it was known then"))
+
+
+async def test_amounts_are_converted(service: Service) -> None:
+    staff = f"Authorization: {bearer(service)['Authorization']}"
+    script = script_of(ASKING, "Several currencies, and the year before")
+    said = await typed(service, ONE_A_LINE + script, STAFF=staff)
+    assert json.loads(said.splitlines()[-1])["report"] == "net"
+
+
+async def test_an_experiment_is_run(service: Service) -> None:
+    staff = f"Authorization: {bearer(service)['Authorization']}"
+    said = await typed(service, ONE_A_LINE + script_of(LEARNING, "Experiments"), STAFF=staff)
+    assert said.count('"arm":') >= 3
+    assert "event: snapshot" in said
+    assert '"left_to_everyone":"green"' in said

@@ -16,12 +16,14 @@ import httpx2
 import pytest
 
 from app.settings import Settings
+from app.subscriptions import GROUPS, steps_of
 from projections.postgres import connect_alone
 from tests.e2e.service import Service, end, run_cli, running
 from tests.e2e.test_ingest import order
 
 DAY = "2001-02-03"
 PRICE = Decimal("19.80")  # of each order: so a total is right if it is this times the offsets
+PAUSE = 0.1  # seconds, of each who sends or asks: what they take, the rebuild has to wait for
 
 
 @pytest.fixture
@@ -67,9 +69,9 @@ async def killed_while_it_rebuilds(service: Service, connection: asyncpg.Connect
         f'SELECT sum(next_offset)::bigint FROM "{service.settings.schema_name}_rebuild_sales"'
         ".progress"
     )
-    slowly = {**service.environment, "TILLSTREAM_COMMIT_RECORDS": "40"}
+    slowly = {**service.environment, "TILLSTREAM_COMMIT_RECORDS": "20"}
     process = run_cli("rebuild", "all", environment=slowly, stderr=subprocess.DEVNULL)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while not await folded_so_far(connection, folded):
             assert process.poll() is None, "it was done before it could be killed"
             await asyncio.sleep(0.01)
@@ -93,7 +95,7 @@ async def shop_goes_on(service: Service) -> AsyncIterator[Counter[str]]:
             for n in count():
                 await send(client, [f"on-{n}-{m}" for m in range(20)])
                 found["sent"] += 20
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(PAUSE)
 
     async def ask(path: str, **parameters: str) -> None:
         async with service.client() as client:
@@ -106,6 +108,7 @@ async def shop_goes_on(service: Service) -> AsyncIterator[Counter[str]]:
                 read = sum(told["complete_to"]["next_offsets"]["orders"])
                 gross = sum(Decimal(row["gross"]) for row in told["rows"])
                 found["right" if gross == PRICE * read else f"mixed {gross} at {read}"] += 1
+                await asyncio.sleep(PAUSE)
 
     tasks = [
         asyncio.create_task(ingest()),
@@ -129,9 +132,9 @@ async def test_all_is_rebuilt_while_orders_come_in_and_queries_go_on(
 ) -> None:
     async with running(settings) as service:
         async with service.client() as client:
-            for n in range(10):
+            for n in range(4):
                 last = await send(client, [f"o{n}-{m}" for m in range(500)])
-            await client.get("/v1/orders/o9-1", params={"min_position": last, "wait": 30})
+            await client.get("/v1/orders/o3-1", params={"min_position": last, "wait": 30})
         await connection.execute("UPDATE orders SET status = 'broken' WHERE order_id = 'o3-7'")
         code, said = await tillstream(service, "verify")
         assert (code, said.count("keys differ")) == (1, 1), said
@@ -148,7 +151,9 @@ async def test_all_is_rebuilt_while_orders_come_in_and_queries_go_on(
         assert set(found) == {"sent", "right"}, found
         folded, anew = map(int, re.findall(r"(\d+) events, (\d+) of", clean(said))[0])
         assert folded - anew >= killed_at, said
-        assert said.count("keys as before") == 2, said
+        compared = [step.model for group in GROUPS for step in steps_of(group)]
+        unchanged = sum(model.contents is not None for model in compared) - 1
+        assert said.count("keys as before") == unchanged, said
         assert "main o3-7: was broken" in said
         generations = await connection.fetch("SELECT generation FROM read_models")
         assert {row["generation"] for row in generations} == {2}

@@ -1,5 +1,6 @@
 """What an analyst sees when they ask."""
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -11,10 +12,14 @@ from tests.e2e.test_ingest import order
 
 
 async def send(service: Service, *events: dict[str, Any]) -> str:
-    """Sends events; all their positions, for `min_position`."""
-    async with service.client() as client:
+    """Sends events, again where told to come again; all their positions, for `min_position`."""
+    async with service.client() as client, asyncio.timeout(60):
         answer = await client.post("/v1/events", json=list(events))
-        assert answer.json()["rejected"] == []
+        while answer.status_code in (429, 503):
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
+            answer = await client.post("/v1/events", json=list(events))
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["rejected"] == [], answer.text
         return ",".join(one["position"] for one in answer.json()["accepted"])
 
 

@@ -17,7 +17,7 @@ from app.stack.process import running_pid
 from tests.e2e.service import KEY, environment, free_port, run_cli
 from tests.e2e.test_ingest import order
 
-OURS = ("api", "worker", "learner", "stripe")
+OURS = ("api", "worker", "worker-activity", "learner", "recommender", "stripe")
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def up(settings: Settings, tmp_path: Path) -> AsyncIterator[httpx2.AsyncCl
 
 async def answered(client: httpx2.AsyncClient, method: str, path: str, **more: Any) -> Any:
     """What is answered, once somebody does."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         while True:
             try:
                 answer = await client.request(method, path, **more)
@@ -81,8 +81,11 @@ async def test_who_is_killed_or_stuck_is_started_again(settings: Settings, tmp_p
             os.kill(pid or 0, signal.SIGKILL)
         await counts(client, "after-kill")
         await answered(client, "GET", "/v1/forecasts/scores")
-        after = {name: running_pid(home, name) for name in OURS}
-        assert all(after[name] not in (None, before[name]) for name in OURS)
+        async with asyncio.timeout(180):  # of one of them nothing was asked above
+            after = {name: running_pid(home, name) for name in OURS}
+            while any(after[name] in (None, before[name]) for name in OURS):
+                await asyncio.sleep(0.1)
+                after = {name: running_pid(home, name) for name in OURS}
 
         os.kill(after["worker"] or 0, signal.SIGSTOP)
         await counts(client, "after-stop")

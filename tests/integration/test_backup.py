@@ -11,8 +11,9 @@ import pytest
 
 from app.backup import OtherLog, StillRunning, backup, reconciled, restore
 from app.settings import Settings
+from projections.as_of import prefix_of
 from projections.backup import BackupUnreadable
-from projections.postgres import connect, migrate, sessions_of_api
+from projections.postgres import connect, migrate, sessions_of_api, sessions_of_jobs
 from streams.topic_ids import topic_ids
 from streams.topics import create_topics
 
@@ -57,6 +58,16 @@ async def test_what_goes_in_comes_back_and_ids_count_on(
 
 
 _WAITING = "INSERT INTO outbox (topic, key, event) VALUES ('orders', $1, $1) RETURNING id"
+
+
+async def test_figures_of_the_past_are_not_in_it_and_go_for_they_may_be_of_another_log(
+    settings: Settings, pool: Pool, tmp_path: Path
+) -> None:
+    file, past = tmp_path / "shop.backup", prefix_of(settings.schema_name) + "0123"
+    await pool.execute(f'CREATE SCHEMA "{past}" CREATE TABLE progress (n int)')
+    assert list((await backup(settings, file)).tables["progress"].columns) != ["n"]
+    await restore(settings, file)
+    assert not await pool.fetchval("SELECT to_regnamespace($1)", past)
 
 
 async def test_who_was_logged_in_still_is(settings: Settings, pool: Pool, tmp_path: Path) -> None:
@@ -178,6 +189,9 @@ async def test_what_redis_has_of_a_rebuild_after_the_backup_gives_way(
     assert await pool.fetchval("SELECT generation FROM read_models") > restored
 
 
+_AT_WORK = "SELECT count(*) FROM pg_stat_activity WHERE application_name = ANY ($1)"
+
+
 async def test_nobody_may_be_at_work(settings: Settings, pool: Pool, tmp_path: Path) -> None:
     file = tmp_path / "shop.backup"
     await backup(settings, file)
@@ -186,6 +200,13 @@ async def test_nobody_may_be_at_work(settings: Settings, pool: Pool, tmp_path: P
     async with api:
         with pytest.raises(StillRunning, match="API"):
             await restore(settings, file)
+    job = await connect(servers.postgres, schema, size=1, name=sessions_of_jobs(schema))
+    async with job:
+        with pytest.raises(StillRunning, match="job"):
+            await restore(settings, file)
+    async with asyncio.timeout(30):
+        while await pool.fetchval(_AT_WORK, [sessions_of_api(schema), sessions_of_jobs(schema)]):
+            await asyncio.sleep(0.05)
     locked = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '/outbox', 0))"
     async with pool.acquire() as connection:
         assert await connection.fetchval(locked)

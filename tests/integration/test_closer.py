@@ -19,11 +19,11 @@ from projections.clock import ShopClock
 from projections.closer import Closer
 from projections.closing import Rules, recall
 from projections.day_tables import notes, take_away
-from projections.days import days, note_complete
+from projections.days import LEVELS, days, note_complete
 from projections.postgres import connect, connect_alone, migrate
 from projections.revenue import revenue
 from projections.store import GroupStore
-from streams import codec
+from streams import codec, money
 from streams.events import Event
 from streams.exclusive import Connection
 from tests.integration.test_store import apply, life, opened, part
@@ -109,12 +109,38 @@ def sale(number: int, day: float, price: str = "2.50", shop: str = "main") -> Ev
     return replace(event, received_at=event.time)
 
 
+async def sales_by_day(transaction: Any, shop: str, level: str) -> list[dict[str, Any]]:
+    """What was sold on each day at a level; `revenue` tells it of hours, but of no variant."""
+    if level != "variant":
+        return await revenue(transaction, BERLIN, shop=shop, by=level)
+    rows = await transaction.fetch(
+        """
+        SELECT period, key, currency, gross, discounts, refunds, orders, units FROM sales_periods
+        WHERE shop = $1 AND grain = 'day' AND dimension = 'variant'
+        """,
+        shop,
+    )
+    amounts = ("gross", "discounts", "refunds")
+    return [
+        {
+            "day": row["period"].isoformat(),
+            "variant": row["key"] or None,
+            "currency": row["currency"],
+            **{name: money.text(money.from_decimal(row[name])) for name in amounts},
+            "net": money.text(money.from_decimal(row["gross"] - row["discounts"] - row["refunds"])),
+            "orders": row["orders"],
+            "units": row["units"],
+        }
+        for row in rows
+    ]
+
+
 async def agrees(pool: Pool, events: Iterable[Event], shop: str = "main") -> None:
-    """Whether the log of days, and the table, come to what `revenue` has of the same days."""
-    told = {day: one for (of, day), one in recall(events).items() if of == shop}
+    """Whether the log of days, and the table, come to what read models have of the same days."""
+    told = {day: one for (of, day), one in recall(events) if of == shop}
     async with pool.acquire() as transaction:
-        for level in ("total", "category"):
-            sold = await revenue(transaction, BERLIN, shop=shop, by=level)
+        for level in LEVELS:
+            sold = await sales_by_day(transaction, shop, level)
             kept = await days(transaction, shop=shop, level=level)
             names = ("gross", "discounts", "refunds", "net", "orders", "units")
             expected: dict[Any, Any] = defaultdict(lambda: ["0.00"] * 4 + [0] * 2)
@@ -199,13 +225,13 @@ async def test_late_sales_and_refunds_correct_a_day_once_they_have_settled(
 async def test_what_changes_no_figure_corrects_nothing(hands: Hands, store: GroupStore) -> None:
     await apply(store, part([sale(1, 0), sale(2, 1)]))
     await hands.turn(GRACE)
-    # The order now belongs to another country, which no level tells of.
+    # The order now belongs to another channel, which no level tells of.
     update = said(
         "OrderUpdated",
         "o1",
         event_id="u1",
         minutes=1,
-        country="FR",
+        channel="phone",
         products=[line("mug", "2.50", category="kitchen")],
     )
     adjusted = said("SalesAdjusted", "o1", event_id="a1", minutes=2, amount="-1.00")
@@ -228,8 +254,11 @@ async def test_a_series_that_is_taken_back_is_told_as_zero(hands: Hands, store: 
     data = codec.decode_data(told[-1], "days")
     assert {(one.level, one.key): str(one.gross) for one in data.figures} == {  # type: ignore[attr-defined]
         ("total", ""): "2.00",
+        ("country", ""): "2.00",
         ("category", "kitchen"): "0.00",
         ("category", "bath"): "2.00",
+        ("product", "mug"): "2.00",
+        ("variant", "mug"): "2.00",
     }
     await agrees(hands.pool, told)
 
@@ -307,7 +336,7 @@ async def test_after_a_rebuild_the_days_are_those_of_the_log_and_nothing_is_told
 
     await pool.execute(
         "TRUNCATE days, day_figures, day_series, day_shops, day_changes, day_histories, outbox, "
-        "orders, revenue, best_sellers, progress"
+        "orders, revenue, best_sellers, sales_periods, sales_lines, progress"
     )
     again = await opened(pool, clock=BERLIN)
     alone = partial(connect_alone, settings.servers.postgres, settings.schema_name)

@@ -11,24 +11,25 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 import httpx2
+import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from faust.types import TP
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from app.learner.answers import create_answers
 from app.learner.leadership import is_led, leadership
 from app.learner.process import _Stream
 from app.learner.store import LearnerStore
 from app.settings import Settings
-from app.subscriptions import LEARNERS, learners_of
+from app.subscriptions import LEARNERS
 from ml_online.journal import Overtaken
 from ml_online.models import Models
 from projections.clock import ShopClock
+from streams.batch import Partition
 from streams.codec import Fact
 from streams.events import Event
 from streams.log import Log
-from streams.subscribe import GroupReader, Partition
-from tests.learning import baskets, day_event, facts, order_event, weekly
+from streams.subscribe import GroupReader
+from tests.learning import baskets, day_event, facts, order_event, shifting, unordered, weekly
 
 PARTITIONS = 3
 WINDOW = 300
@@ -60,7 +61,7 @@ def history(seed: int = 7) -> list[Event]:
 
 def digest_of(events: Iterable[Event]) -> str:
     """Of models that learned each event once."""
-    models = Models(learners_of(LEARNERS))
+    models = Models(unordered())
     for fact in facts({event.id: event for event in events}.values(), PARTITIONS):
         models.learn(fact)
     return models.digest()
@@ -95,11 +96,11 @@ async def learning(
     kafka = settings.servers.kafka
     await store.load(kafka, settings.prefix, WINDOW)
     reader = GroupReader(store, kafka, settings.prefix, WINDOW, commit_records)
-    tps = {TP(f"{settings.prefix}orders", number) for number in range(PARTITIONS)}
+    tps = {TopicPartition(f"{settings.prefix}orders", number) for number in range(PARTITIONS)}
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka, enable_auto_commit=False, auto_offset_reset="none"
     ) as consumer:
-        positions = await reader.resume(tps | {TP(f"{settings.prefix}days", 0)}, seek=1)
+        positions = await reader.resume(tps | {TopicPartition(f"{settings.prefix}days", 0)}, seek=1)
         tasks = [
             asyncio.create_task(reader.apply(lambda _: None)),
             asyncio.create_task(reader.consume(_Stream(consumer, positions))),
@@ -142,7 +143,7 @@ async def test_what_was_learned_is_what_the_facts_alone_teach(
 ) -> None:
     events = history()
     until = ends(await log.append(events))
-    assert await learn_all(settings, store_of(pool, Models(learners_of(LEARNERS))), until) == (
+    assert await learn_all(settings, store_of(pool, Models(unordered())), until) == (
         digest_of(events)
     )
     counts = await pool.fetchrow(
@@ -163,7 +164,7 @@ async def test_a_crash_after_any_fact_costs_and_doubles_nothing(
     random = Random(snapshots)
     crashes = 0
     for lives in [*sorted(random.sample(range(330), 5)), -1]:
-        models = Mortal(learners_of(LEARNERS))
+        models = Mortal(unordered())
         models.lives = lives
         store = store_of(pool, models, every=0.0 if snapshots else 1e9)
         try:
@@ -179,10 +180,10 @@ async def test_after_a_clean_end_the_snapshot_is_enough(
     settings: Settings, pool: Pool, log: Log
 ) -> None:
     until = ends(await log.append(history()))
-    store = store_of(pool, Models(learners_of(LEARNERS)))
+    store = store_of(pool, Models(unordered()))
     digest = await learn_all(settings, store, until)
     await store.snapshot()
-    models = Mortal(learners_of(LEARNERS))
+    models = Mortal(unordered())
     models.lives = 0  # it must not learn a thing
     another = store_of(pool, models)
     await another.load(settings.servers.kafka, settings.prefix, WINDOW)
@@ -195,9 +196,7 @@ async def test_a_tampered_snapshot_is_refused_and_the_one_before_or_the_log_will
 ) -> None:
     events = history()
     until = ends(await log.append(events))
-    digest = await learn_all(
-        settings, store_of(pool, Models(learners_of(LEARNERS)), every=0.0), until
-    )
+    digest = await learn_all(settings, store_of(pool, Models(unordered()), every=0.0), until)
     assert await pool.fetchval("SELECT count(*) FROM learner_snapshots") == 2
     for left in (1, 0):
         await pool.execute(
@@ -207,11 +206,11 @@ async def test_a_tampered_snapshot_is_refused_and_the_one_before_or_the_log_will
             """,
             1 - left,
         )
-        store = store_of(pool, Models(learners_of(LEARNERS)))
+        store = store_of(pool, Models(unordered()))
         await store.load(settings.servers.kafka, settings.prefix, WINDOW)
         assert store.models.digest() == digest
         assert (store._snapshot_seq > 0) is bool(left)
-    another_key = store_of(pool, Models(learners_of(LEARNERS)), b"another key")
+    another_key = store_of(pool, Models(unordered()), b"another key")
     await another_key.load(settings.servers.kafka, settings.prefix, WINDOW)
     assert another_key.models.digest() == digest == digest_of(events)
 
@@ -221,10 +220,10 @@ async def test_a_journal_with_a_hole_is_written_anew_from_the_log(
 ) -> None:
     events = history()
     until = ends(await log.append(events))
-    store = store_of(pool, Models(learners_of(LEARNERS)))
+    store = store_of(pool, Models(unordered()))
     digest = await learn_all(settings, store, until)
     await pool.execute("DELETE FROM learner_journal WHERE seq = 2")
-    models = Models(learners_of(LEARNERS))
+    models = Models(unordered())
     await store_of(pool, models).load(settings.servers.kafka, settings.prefix, WINDOW)
     assert models.digest() == digest
     assert await pool.fetchval("SELECT count(*) FROM learner_journal") == len(until)
@@ -239,7 +238,7 @@ async def test_of_two_that_learn_one_finds_out_that_it_was_overtaken(
     """The lock keeps this from happening; should it go unnoticed, nothing is doubled."""
     events = history()
     await log.append(events[:200])
-    slow, quick = (store_of(pool, Models(learners_of(LEARNERS))) for _ in range(2))
+    slow, quick = (store_of(pool, Models(unordered())) for _ in range(2))
     await slow.load(settings.servers.kafka, settings.prefix, WINDOW)
     until = ends(await log.append(events[200:]))
     digest = await learn_all(settings, quick, until)
@@ -264,7 +263,7 @@ async def test_what_is_no_event_is_kept_aside_and_learning_goes_on(
             await producer.send_and_wait(settings.prefix + topic, b"no event", b"key", 0)
     events = history()
     until = ends(await log.append(events))
-    digest = await learn_all(settings, store_of(pool, Models(learners_of(LEARNERS))), until)
+    digest = await learn_all(settings, store_of(pool, Models(unordered())), until)
     assert digest == digest_of(events)
     rows = await pool.fetch("SELECT topic, record_offset FROM quarantine ORDER BY topic")
     assert [tuple(row) for row in rows] == [("days", 0), ("orders", 0)]
@@ -273,7 +272,7 @@ async def test_what_is_no_event_is_kept_aside_and_learning_goes_on(
 async def test_while_models_are_loaded_the_answer_is_to_ask_again(
     settings: Settings, pool: Pool, log: Log
 ) -> None:
-    store = store_of(pool, Models(learners_of(LEARNERS)))
+    store = store_of(pool, Models(unordered()))
     transport = httpx2.ASGITransport(create_answers(store, PARTITIONS))
     async with httpx2.AsyncClient(transport=transport, base_url="http://learner") as client:
         assert (await client.get("/health")).json()["loaded"] is False
@@ -331,3 +330,29 @@ async def test_who_waits_to_lead_does_not_keep_postgres_from_vacuuming(
                 await asyncio.sleep(0.01)
         assert not waiting.done()
     await asyncio.wait_for(waiting, 20)
+
+
+async def test_what_was_noticed_is_told_on_the_log_whenever_it_dies(
+    settings: Settings, pool: Pool, log: Log
+) -> None:
+    """Dying between what it learned and what it tells, it learns again, and tells the same."""
+    events = [day_event(number, values) for number, values in enumerate(shifting())]
+    alone = Models(unordered())
+    for fact in facts(events):
+        alone.learn(fact)
+    noticed = alone.noticed()
+    assert noticed
+    until = ends(await log.append(events))
+    store = store_of(pool, Models(unordered()), every=0.0)
+    store._tell = _nothing  # type: ignore[method-assign]
+    await learn_all(settings, store, until)
+    assert await pool.fetchval("SELECT count(*) FROM outbox") == 0
+    await pool.execute("DELETE FROM learner_snapshots")  # none is taken before all is told
+    again = store_of(pool, Models(unordered()))
+    again._now = lambda: noticed[-1].time  # it died in that week
+    await again.load(settings.servers.kafka, settings.prefix, WINDOW)
+    told = [
+        msgspec.json.decode(row["event"])["id"]
+        for row in await pool.fetch("SELECT event FROM outbox ORDER BY id")
+    ]
+    assert told == [event.id for event in noticed]

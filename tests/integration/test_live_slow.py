@@ -46,6 +46,7 @@ async def hub(
     hub = app.state.hub = LargeHub()
     app.state.settings = Settings(home=tmp_path)
     app.state.clock = ShopClock(ZoneInfo("UTC"))
+    app.state.queries = None  # no report is asked for
     app.include_router(live.router)
     config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off")
     running = server.Server(config, app)
@@ -99,7 +100,9 @@ async def test_one_who_reads_all_of_it_stays(
         read = 0
         async with asyncio.timeout(60):
             while read < MEGABYTES << 20:
-                read += len(await asyncio.get_running_loop().sock_recv(client, 1 << 20))
+                chunk = await asyncio.get_running_loop().sock_recv(client, 1 << 20)
+                assert chunk, "the connection was closed"
+                read += len(chunk)
         await asyncio.sleep(0.5)
         assert len(hub.clients) == 1
     finally:

@@ -18,12 +18,13 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from app.settings import Settings
 from projections.postgres import connect, connect_alone, migrate
 from streams import codec
+from streams.batch import Partition
 from streams.dedupe import Window
 from streams.events import Event
 from streams.log import Log
 from streams.outbox import LARGEST_EVENT, Relay, TooLarge, enqueue
 from streams.readback import log_ends, read_back
-from streams.subscribe import Partition, decode_part
+from streams.records import decode_part
 from streams.topics import create_topics
 from tests.sales import line, said
 

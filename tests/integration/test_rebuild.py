@@ -21,9 +21,9 @@ from projections.refold import Group, Source, catch_up
 from projections.revenue import fold
 from projections.store import GroupStore, ReadModelChanged
 from streams import upcast
+from streams.batch import LogChanged, Moved
 from streams.events import VOCABULARY
 from streams.log import Log
-from streams.subscribe import LogChanged, Moved
 from streams.topics import key_of, partition_of
 from tests.integration.test_store import apply, batch, part
 from tests.integration.test_subscribe import PARTITIONS, append_raw, read_all, sales
@@ -64,6 +64,10 @@ async def counts(pool: Pool) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await pool.fetch("SELECT * FROM progress ORDER BY partition")]
 
 
+def by_id(row: Mapping[str, Any]) -> str:
+    return str(row["order_id"])
+
+
 async def test_what_was_wrong_is_named_and_made_right_and_all_else_is_as_before(
     settings: Settings, pool: Pool, log: Log
 ) -> None:
@@ -81,7 +85,8 @@ async def test_what_was_wrong_is_named_and_made_right_and_all_else_is_as_before(
     assert await booked(pool) == recount(events)
     # Revisions are counted up by batches, and these are others.
     again = await pool.fetch("SELECT * FROM orders")
-    assert {tuple(row)[:-1] for row in again} == {tuple(row)[:-1] for row in orders}
+    said, anew = ([{**row, "revision": 0} for row in rows] for rows in (orders, again))
+    assert sorted(anew, key=by_id) == sorted(said, key=by_id)
     assert await counts(pool) == before
     assert [row["value"] for row in await pool.fetch("SELECT * FROM quarantine")] == [b"no event"]
     wrong = done.compared["orders"]

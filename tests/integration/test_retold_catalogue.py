@@ -1,19 +1,29 @@
 """The catalogue's states held against the log, after everything that may happen to them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
-from app.commands import catalogue, categories, reviews
+from msgspec.structs import replace
+
+from app.commands import calendar, catalogue, categories, experiments, rates, reviews
 from app.commands.categories import Changes, NewCategory
 from app.commands.execute import Answer, Call, Commands
 from app.commands.stock import change_stock
 from app.commands.work import Work
 from app.domain import stock
+from app.domain.currency_rate import Pair, SaidRate
+from app.domain.experiment import Change
 from app.domain.review import review_id
 from app.settings import Settings
 from app.vault import Vault
-from streams.events import ProductListed, Variant
+from streams.events import (
+    CalendarEntryPlanned,
+    ExperimentArm,
+    ExperimentStarted,
+    ProductListed,
+    Variant,
+)
 from streams.money import Money
 from tests.integration.test_retold import Pool, checked, pool, relaying
 
@@ -75,6 +85,24 @@ async def everything(settings: Settings, pool: Pool) -> None:
     await do(reviews.moderate_review, one, True, "spam")
     await do(reviews.retract_review, two, "u-2")
     await new(reviews.write_review, "mug", "u-2", 3, "Again.")
+    pair, december, new_year = Pair("USD", "EUR"), date(2025, 12, 31), date(2026, 1, 1)
+    said = [SaidRate(pair, december, "0.9"), SaidRate(pair, new_year, "0.91")]
+    await new(rates.say_currency_rates, said)
+    await new(rates.say_currency_rates, [SaidRate(pair, december, None)])
+    easter = CalendarEntryPlanned(
+        entry_id="easter", kind="closed", first="2026-04-05", last="2026-04-06"
+    )
+    await do(calendar.plan_entry, easter)
+    await do(calendar.plan_entry, replace(easter, entry_id="week", kind="promotion"))
+    await do(calendar.withdraw_entry, "week")
+    arms = [ExperimentArm(name="usual"), ExperimentArm(name="new")]
+    started = ExperimentStarted(
+        experiment_id="x", flag="f", arms=arms, spans=[], currency="EUR", traffic="0.5"
+    )
+    await new(experiments.start_experiment, started)
+    await do(experiments.change_experiment, "x", Change({"new": 3}))
+    await do(experiments.stop_experiment, "x", "new", "better")
+    await new(experiments.start_experiment, replace(started, experiment_id="y"))
 
 
 async def _kept(_: Any) -> None: ...
@@ -84,7 +112,8 @@ async def test_whatever_happens_to_it_the_log_tells_it(settings: Settings, pool:
     await everything(settings, pool)
     async with relaying(settings):
         found = await checked(settings, pool)
-    rows = {"categories": 2, "products": 1, "stock": 3, "reviews": 2}
+    rows = {"categories": 2, "products": 1, "stock": 3, "reviews": 2, "currency_rate_years": 2}
+    rows |= {"calendar_entries": 2, "experiments": 2}
     for table, count in rows.items():
         assert await pool.fetchval(f"SELECT count(*) FROM {table}") == count
         assert found[table].found.keys == count

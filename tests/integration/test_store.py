@@ -21,20 +21,11 @@ from projections.clock import ShopClock
 from projections.live import Publisher
 from projections.orders import ORDERS, order
 from projections.postgres import connect, migrate
-from projections.read_model import Figure, Folded, Step
+from projections.read_model import Figure, Folded, FoldFailed, Step
 from projections.revenue import GRAINS, MEASURES, revenue
 from projections.store import GroupStore, Prepared, ReadModelChanged
+from streams.batch import Batch, Moved, Part, Partition, Progress, Quarantined, Transient, after
 from streams.events import Event
-from streams.subscribe import (
-    Batch,
-    Moved,
-    Part,
-    Partition,
-    Progress,
-    Quarantined,
-    Transient,
-    after,
-)
 from tests.sales import AT, booked, facts, line, recount, said
 
 TOPIC = UUID(int=7)
@@ -402,12 +393,24 @@ async def test_data_that_postgres_refuses_is_not_worth_another_try(
     pool: Pool, store: GroupStore
 ) -> None:
     prepared = await store.prepare(batch(part([SALE])))
-    rows = [("main", "o1", "completed", "no JSON", 1)]
+    rows = [("main", "o1", "completed", "no JSON", 1, None, None, None, None)]
     wrong = dataclasses.replace(prepared, folded={**prepared.folded, "orders": Folded(rows)})
     with pytest.raises(Exception, match="json") as refused:
         await store.commit(wrong)
     assert not isinstance(refused.value, Transient)
     assert (await progress(pool))[0] == (0, 0, 0, 0)
+
+
+async def test_an_event_whose_row_postgres_refuses_is_named(pool: Pool, store: GroupStore) -> None:
+    await pool.execute("ALTER TABLE orders ADD CHECK (order_id NOT IN ('o7', 'o9'))")
+    sold = [
+        said("OrderCompleted", f"o{n}", event_id=f"e{n}", products=[line("p1", "1.00")])
+        for n in range(12)
+    ]
+    prepared = await store.prepare(batch(part(sold[:4]), part(sold[4:], number=1)))
+    with pytest.raises(FoldFailed, match="orders failed on OrderCompleted e7 at orders:1:3"):
+        await store.commit(prepared)
+    assert await pool.fetchval("SELECT count(*) FROM orders") == 0
 
 
 async def test_the_watermark_of_an_idle_partition_moves_only_where_it_stands(
@@ -439,8 +442,8 @@ async def test_a_read_model_of_another_version_than_its_table_is_refused(
     assert await store.register() == {step.model.name: 1 for step in steps_of("sales")}
     await pool.execute("UPDATE read_models SET generation = 4 WHERE name = 'revenue'")
     assert (await store.register())["revenue"] == 4
-    newer = GroupStore(pool, "sales", [Step(replace(ORDERS, version=2), ("orders",))], UTC_CLOCK)
-    with pytest.raises(ReadModelChanged, match="orders is version 1 here, the code is version 2"):
+    newer = GroupStore(pool, "sales", [Step(replace(ORDERS, version=9), ("orders",))], UTC_CLOCK)
+    with pytest.raises(ReadModelChanged, match="orders is version 2 here, the code is version 9"):
         await newer.register()
 
 

@@ -20,7 +20,6 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from faust.types import TP
 from msgspec.structs import replace
 
 from app.settings import Settings
@@ -31,12 +30,13 @@ from projections.clock import ShopClock
 from projections.postgres import connect, migrate
 from projections.store import GroupStore
 from streams import codec
+from streams.batch import LogChanged
+from streams.chunk import Chunk
 from streams.events import Event
 from streams.log import Log
 from streams.readback import log_ends, read_back
-from streams.subscribe import GroupReader, LogChanged
+from streams.subscribe import GroupReader
 from streams.topics import create_topics, key_of, partition_of
-from streams.transport import Chunk
 from tests.sales import booked, line, recount, said
 
 PARTITIONS = 2
@@ -94,7 +94,7 @@ class Feed:
     async def resume(self, numbers: Iterable[int] = range(PARTITIONS)) -> dict[int, int]:
         """Assigns partitions, as at the end of a rebalance; where reading goes on."""
         self.seek += 1
-        wanted = {TP(*tps(self.settings)[number]) for number in numbers}
+        wanted = {TopicPartition(*tps(self.settings)[number]) for number in numbers}
         positions = await asyncio.wait_for(self.reader.resume(wanted, self.seek), 30)
         return {tp.partition: offset for tp, offset in positions.items()}
 

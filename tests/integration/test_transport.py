@@ -15,8 +15,9 @@ from faust.types import TP
 
 from app.settings import Settings
 from app.worker import faust_app
+from streams.chunk import Chunk
 from streams.log import Log
-from streams.transport import Chunk, ChunkConsumer, ChunkTransport
+from streams.transport import ChunkConsumer, ChunkTransport
 from tests.sales import said
 
 GROUP = "contract"

@@ -20,6 +20,8 @@ from app.settings import Settings
 from app.subscriptions import steps_of
 from projections import postgres
 from projections.postgres import connect, migrate
+from projections.refold import Group
+from projections.store import GroupStore
 from projections.verify import verify
 from streams import codec
 from streams.codec import Refused
@@ -28,7 +30,7 @@ from streams.log import Log
 from streams.topic_ids import topic_ids
 from streams.topics import TOPICS, create_topics
 from tests.e2e.service import end, environment, run_cli
-from tests.integration.test_rebuild import doubled, group_of, rebuilt, source_of
+from tests.integration.test_rebuild import CLOCK, doubled, group_of, rebuilt, source_of
 from tests.integration.test_subscribe import PARTITIONS, read_all, sales
 from tests.sales import booked, recount
 
@@ -94,6 +96,10 @@ async def test_a_worker_goes_on_from_the_state_of_an_earlier_version(
     assert await booked(pool) == recount(events)
     applied = await migrate(settings.servers.postgres, settings.schema_name)
     assert applied == [name for name, _ in postgres._migrations() if name[:4] > LAST]
+    [reason] = await _stale(group_of(settings))  # read models that then were others, or none
+    assert "tillstream rebuild orders" in reason
+    done = await rebuilt(settings)
+    assert not done.compared["revenue"].differing
     more = sales(60, start=100, orders=10)
     log = Log(settings.servers.kafka, PARTITIONS, settings.prefix, deadline=20)
     await log.start()
@@ -109,35 +115,59 @@ async def test_a_worker_goes_on_from_the_state_of_an_earlier_version(
     assert counts is not None
     assert tuple(counts) == (len(events) + len(more), 2, 1)
     checked = await verify(group_of(settings), source_of(settings), ())
-    assert [one.found.differing for one in checked] == [0, 0, 0]
+    assert {one.read_model for one in checked} >= {"orders", "revenue", "sales_lines"}
+    assert not any(one.found.differing for one in checked)
     done = await rebuilt(settings)
     assert not any(found.differing for found in done.compared.values())
 
 
-async def test_upgrading_says_what_it_did_and_the_second_time_that_there_is_nothing_to_do(
-    settings: Settings, pool: Pool
+async def test_upgrading_makes_anew_what_has_changed_and_then_there_is_nothing_left(
+    settings: Settings, pool: Pool, events: list[Event]
 ) -> None:
     said = []
-    for _ in range(2):
+    for command, code in (("upgrade --only-say", 1), ("upgrade", 0), ("upgrade", 0)):
         variables = {**environment(settings), "TILLSTREAM_PARTITIONS": str(PARTITIONS)}
-        process = run_cli("upgrade", environment=variables, stderr=-1)
+        process = run_cli(*command.split(), environment=variables, stderr=-1)
         try:
-            _, told = await asyncio.to_thread(process.communicate, timeout=60)
+            _, told = await asyncio.to_thread(process.communicate, timeout=120)
         finally:
             if process.poll() is None:
                 end(process, signal.SIGKILL)
-        assert process.returncode == 0, told
-        said.append(told.decode())
+        assert process.returncode == code, told
+        said.append(" ".join(told.decode().split()))
     assert "0007_verify_results.sql" in said[0]
-    assert "the tables are of this version" in said[1]
+    assert "run `tillstream rebuild orders`" in said[0]
+    assert "run `tillstream rebuild orders`" in said[1]
+    assert "the tables are of this version" in said[2]
     topics = [settings.prefix + topic for topic in TOPICS]
     assert (await topic_ids(settings.servers.kafka, topics)).keys() == set(topics)
+    assert await booked(pool) == recount(events)
+    assert await pool.fetchval("SELECT count(*) FROM sales_lines") > 0
+
+
+async def test_a_new_group_reads_an_old_log_from_its_beginning_by_itself(
+    settings: Settings, pool: Pool, events: list[Event]
+) -> None:
+    await migrate(settings.servers.postgres, settings.schema_name)
+    steps = steps_of("activity")
+    group = Group(settings.servers.postgres, settings.schema_name, "activity", steps)
+    assert await _stale(group) == []
+    store = GroupStore(pool, "activity", steps, CLOCK)
+    await store.register()
+    await read_all(settings, pool, store=store)
+    sold = {event.id for event in events if event.type == "OrderCompleted"}
+    assert sold
+    async with asyncio.timeout(30):
+        whole = "SELECT sum(ordered) FROM funnel WHERE product = ''"
+        while await pool.fetchval(whole) != len(sold):
+            await asyncio.sleep(0.05)
 
 
 async def test_a_read_model_of_other_code_is_named_before_its_workers_stop_at_it(
     settings: Settings, pool: Pool
 ) -> None:
     await migrate(settings.servers.postgres, settings.schema_name)
+    await rebuilt(settings)
     assert await _stale(group_of(settings)) == []
     [reason] = await _stale(group_of(settings, doubled()))
     assert "tillstream rebuild revenue" in reason
