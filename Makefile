@@ -12,14 +12,15 @@ install: .venv/.installed  ## .venv with what uv.lock pins
 
 .venv/.installed: pyproject.toml uv.lock
 	@test -x $(UV) || { $(PYTHON) -m venv .venv && $(RUN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'; }
-	$(UV) sync --quiet --frozen --all-groups --inexact
+	$(UV) sync --quiet --frozen --group dev --group bench --group load --inexact
 	@touch $@
 
 demo: install  ## real servers, a simulated shop, a live view
 	$(RUN)/tillstream demo
 
+# Files in the order of their names: those of many small tests are last, and both processes end together.
 test: install  ## every test, on the real servers
-	$(RUN)/pytest -n 2 --dist loadgroup
+	$(RUN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install  ## lint, types, import contracts; changes nothing
 	$(RUN)/ruff format --check --quiet .
