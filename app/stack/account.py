@@ -1,13 +1,15 @@
 """Another account to run Postgres as, where we are root: Postgres refuses root."""
 
 import errno
+import fcntl
 import os
 import pwd
 import shutil
 import stat
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,13 +45,23 @@ def unprivileged(data: Path, note: Callable[[str], None]) -> Account | None:
     # Where another user ran the stack in this home before, the data stays that user's.
     owner = data.stat().st_uid if data.exists() else 0
     found = _by_uid(owner) if owner != 0 else None
-    account = found or _by_name(NAME) or _created(note) or _by_name("nobody")
+    with _one_at_a_time():
+        account = found or _by_name(NAME) or _created(note) or _by_name("nobody")
     if account is None:
         raise StackError(
             "Postgres does not run as root, and no other account could be made: run this as "
             "another user, or set TILLSTREAM_POSTGRES to a server of your own"
         )
     return account
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Of several stacks that start for the first time, one makes the account and the others find
+    it: while `useradd` is at work it may be seen, and be gone at the next look."""
+    with Path("/etc/passwd").open() as accounts:
+        fcntl.flock(accounts, fcntl.LOCK_EX)
+        yield
 
 
 def _by_name(name: str) -> Account | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -138,6 +140,40 @@ def test_what_a_parent_left_behind_is_ended_and_nothing_else(tmp_path: Path) -> 
     assert other.code is None
     other.kill()
     wait_for(lambda: other.code is not None, 20)
+
+
+TOGETHER = """
+import pathlib, subprocess, sys
+import app.stack.account as account
+account.NAME = sys.argv[1]
+input()
+found = account.unprivileged(pathlib.Path(sys.argv[2]), print)
+seen = subprocess.run(["id", "-u", "-n"], user=found.uid, stdout=subprocess.PIPE, check=True)
+sys.exit(seen.stdout.decode().strip() != sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("useradd") is None, reason="only root makes accounts"
+)
+def test_stacks_that_start_for_the_first_time_together_make_one_account(tmp_path: Path) -> None:
+    name = f"t{uuid4().hex[:8]}"
+    command = [sys.executable, "-c", TOGETHER, name, tmp_path / "data"]
+    together = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        for _ in range(6)
+    ]
+    try:
+        for one in together:
+            assert one.stdin is not None
+            one.stdin.write(b"\n")
+            one.stdin.flush()
+        assert [one.wait(60) for one in together] == [0] * 6
+    finally:
+        for one in together:
+            one.kill()
+            one.communicate()
+        subprocess.run(["userdel", name], check=False, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there can we tell one account from all")
