@@ -35,6 +35,7 @@ async def _experiments(
     transaction: Transaction, _moment: Moment, asked: Asked
 ) -> Sequence[Mapping[str, Any]]:
     units = await experiment_results.units(transaction, asked.shop)
+    found = await experiments(transaction, asked.shop)
     return [
         {
             "id": known.terms.experiment_id,
@@ -48,15 +49,26 @@ async def _experiments(
             "started_at": _time(known.started_at),
             "stopped_at": _time(known.stopped_at),
             "left_to_everyone": known.stopped and known.stopped.arm,
+            "behind": _behind(known, found),
         }
-        for known in await experiments(transaction, asked.shop)
+        for known in found
     ]
+
+
+def _behind(known: Known, found: Sequence[Known]) -> str | None:
+    """The running experiment over the same flag that was first and takes all units."""
+    for first in found[: found.index(known)] if known.stopped is None else ():
+        whole = first.stopped is None and Decimal(first.terms.traffic) == 1
+        if whole and first.terms.flag == known.terms.flag:
+            return first.terms.experiment_id
+    return None
 
 
 _COLUMNS = (
     *(Column("id"), Column("name"), Column("flag"), Column("goal"), Column("arms")),
     *(Column("traffic", "share"), Column("state"), Column("units", "count")),
     *(Column("started_at", "time"), Column("stopped_at", "time"), Column("left_to_everyone")),
+    Column("behind"),
 )
 
 
@@ -182,7 +194,7 @@ REPORTS: Sequence[Report[Any]] = (
     Report(
         name="experiments",
         says="the experiments that run and those that are over, and how many units have come to "
-        "see an arm",
+        "see an arm; one `behind` another sees none while that takes all who ask for the flag",
         path="/v1/experiments",
         group=GROUP,
         asked=Asked,

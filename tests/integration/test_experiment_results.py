@@ -296,6 +296,55 @@ async def test_any_order_any_cut_and_any_repetition_come_to_the_recount(
     assert (listed["state"], listed["left_to_everyone"]) == ("stopped", "new")
 
 
+async def test_an_experiment_says_which_other_takes_all_units_before_it(pool: Pool) -> None:
+    shop = f"shop-{next(NUMBERS)}"
+    arms = [ExperimentArm(name="usual", weight=1), ExperimentArm(name="new", weight=1)]
+    spans = [{"arm": one.arm, "until": one.until} for one in spans_of(arms)]
+    told: list[tuple[str, str, dict[str, Any]]] = [
+        ("half", "f", {"traffic": "0.5"}),
+        ("whole", "f", {}),
+        ("late", "f", {}),
+        ("other", "g", {}),
+    ]
+    events = [
+        happened(
+            "ExperimentStarted",
+            f"{shop}-{name}",
+            name,
+            minute,
+            shop=shop,
+            data={
+                "experiment_id": name,
+                "flag": flag,
+                "arms": [{"name": one.name, "weight": 1} for one in arms],
+                "spans": spans,
+                "goal": "ProductAdded",
+                "currency": "EUR",
+                **more,
+            },
+        )
+        for minute, (name, flag, more) in enumerate(told)
+    ]
+    end = happened(
+        "ExperimentStopped",
+        f"{shop}-end",
+        "whole",
+        9,
+        shop=shop,
+        data={"experiment_id": "whole", "arm": None},
+    )
+    moment = Moment(CLOCK, AT + timedelta(days=2))
+
+    async def behind() -> dict[str, str | None]:
+        rows = await REPORTS[0].rows(pool, moment, Asked(shop=shop))
+        return {row["id"]: row["behind"] for row in rows}
+
+    await read(pool, events, Random(1))
+    assert await behind() == {"half": None, "whole": None, "late": "whole", "other": None}
+    await read(pool, [*events, end], Random(1))
+    assert await behind() == dict.fromkeys(("half", "whole", "late", "other"))
+
+
 MODELS = (EXPERIMENT_TERMS, EXPERIMENT_EXPOSURES, GOAL_MOMENTS, VISITOR_LINKS)
 
 
