@@ -3,6 +3,10 @@ PYTHON ?= python3
 UV = .venv/bin/uv
 RUN = .venv/bin
 
+# Modules are compiled once and kept, also where the environment says otherwise: the tests start
+# hundreds of processes, and compiling is more than half of what a start takes.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help install demo test check lint bench clean
 
 help:  ## what there is
