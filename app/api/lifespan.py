@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
 import asyncpg
@@ -41,7 +41,8 @@ from projections.live import LiveFigures
 from projections.postgres import connect, migrate, sessions_of_api
 from streams.log import Log
 
-_END_SECONDS = 5.0
+# What waits for a server that stands still is given up: a process that is to end ends in time.
+_END_SECONDS = 2.0
 
 
 @asynccontextmanager
@@ -80,7 +81,12 @@ async def _pool(
     pool = await connect(
         settings.servers.postgres, settings.schema_name, size=10, name=name, limits=limits
     )
-    ends.push_async_callback(lambda: asyncio.wait_for(pool.close(), _END_SECONDS))
+
+    async def end() -> None:
+        with suppress(TimeoutError):  # then it is cut off
+            await asyncio.wait_for(pool.close(), _END_SECONDS)
+
+    ends.push_async_callback(end)
     return pool
 
 
@@ -151,7 +157,7 @@ def _answer(state: State, settings: Settings, ends: AsyncExitStack) -> None:
         timedelta(seconds=settings.cart_silence),
         *(state.learner, state.recommender),
     )
-    ends.push_async_callback(state.queries.close)
+    ends.push_async_callback(lambda: state.queries.close(_END_SECONDS))
     state.watch = Watch(settings, state.pool, state.redis, state.learner, state.recommender)
     ends.push_async_callback(state.watch.close)
     state.jobs = Runner(settings, state.pool)
@@ -169,6 +175,6 @@ def _run(state: State, ends: AsyncExitStack) -> None:
     async def end() -> None:
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.wait(running, timeout=_END_SECONDS)
 
     ends.push_async_callback(end)

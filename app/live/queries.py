@@ -233,12 +233,13 @@ class Queries:
                 query.look(self._marks, time.monotonic())
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def close(self) -> None:
-        """Asks nothing any more."""
+    async def close(self, seconds: float) -> None:
+        """Asks nothing any more; whoever asks still is waited for so many seconds at most."""
         tasks = [query.task for query in self._queries.values() if query.task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
 
     async def _keep(self, query: LiveQuery) -> None:
         """Keeps an answer new, until it is refused."""

@@ -155,4 +155,4 @@ async def running(settings: Settings, workers: int = 1) -> AsyncIterator[Service
     finally:
         for process in (*service.workers, *service.others, service.server):
             if process.poll() is None:
-                end(process)
+                await asyncio.to_thread(end, process)  # what it leans on may be in this loop

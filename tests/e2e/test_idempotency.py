@@ -1,6 +1,7 @@
 """Idempotency-Key at its limits: storms, lost answers, keys of others, and what is forgotten."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from app.commands.execute import KEPT, keep_forgetting
 from app.settings import Servers, Settings
 from loadtests.chaos.proxy import Cut, Link
 from projections.postgres import connect_alone, migrate
-from tests.e2e.service import Service, running
+from tests.e2e.service import Service, end, running
 from tests.e2e.test_commands import bearer, mug
 
 MANY = 200
@@ -111,6 +112,17 @@ async def test_a_link_cut_at_the_commit_leaves_it_open_and_a_retry_says_what_bec
             assert again.status_code == 201
             assert ("Idempotent-Replayed" in again.headers) == (cut is Cut.AFTER)
             assert (await create(client, product, **headers)).content == again.content
+
+
+async def test_an_api_ends_in_time_also_where_postgres_says_nothing_any_more(
+    settings: Settings,
+) -> None:
+    await migrate(settings.servers.postgres, settings.schema_name)
+    async with through_a_link(settings) as (service, link), link.stalled():
+        await asyncio.sleep(4)  # so that all that looks now and then is looking
+        begun = time.monotonic()
+        await asyncio.to_thread(end, service.server)
+        assert time.monotonic() - begun < 15
 
 
 async def test_old_answers_are_forgotten_and_newer_ones_are_not(

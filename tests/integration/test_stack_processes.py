@@ -158,7 +158,7 @@ sys.exit(seen.stdout.decode().strip() != sys.argv[1])
 )
 def test_stacks_that_start_for_the_first_time_together_make_one_account(tmp_path: Path) -> None:
     name = f"t{uuid4().hex[:8]}"
-    command = [sys.executable, "-c", TOGETHER, name, tmp_path / "data"]
+    command = [sys.executable, "-c", TOGETHER, name, str(tmp_path / "data")]
     together = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         for _ in range(6)

@@ -241,7 +241,7 @@ async def world() -> AsyncIterator[World]:
         yield found
     finally:
         looking.cancel()
-        await found.queries.close()
+        await found.queries.close(5)
 
 
 @asynccontextmanager
