@@ -72,11 +72,20 @@ async def ask(service: Service, path: str, **params: Any) -> dict[str, Any]:
 
 
 def digest_of(service: Service) -> str:
-    """What `tillstream learner --digest` prints, without the place in the journal."""
-    process = run_cli(
-        "learner", "--digest", environment=service.environment, stdout=subprocess.PIPE, text=True
-    )
-    digest: str = process.communicate(timeout=60)[0].split()[0]
+    """What `tillstream learner --digest` prints, without the place in the journal, once a learner
+    leads."""
+    begun, said = time.monotonic(), ""
+    while not said:
+        assert time.monotonic() - begun < 60, "no learner says its digest"
+        process = run_cli(
+            "learner",
+            "--digest",
+            environment=service.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        said = process.communicate(timeout=60)[0]
+    digest = said.split()[0]
     assert len(digest) == 64
     return digest
 
