@@ -384,18 +384,27 @@ def _channel(order: Order) -> str:
 
 def _first(order: Order, field: str) -> str | None:
     """What the order's events say of a field, the sale first."""
-    found = (getattr(told.data, field, None) for told in _tellers(order))
-    return next((value for value in found if value), None)
+    for told in _tellers(order):
+        if value := getattr(told.data, field, None):
+            found: str = value
+            return found
+    return None
 
 
 def _person(order: Order) -> str | None:
-    return next((told.person for told in _tellers(order) if told.person), None)
+    for told in _tellers(order):
+        if told.person:
+            return told.person
+    return None
 
 
-def _tellers(order: Order) -> Iterable[Told[Any]]:
-    refunds = sorted(order.refunds.values(), key=lambda told: (told.at, told.id))
-    tellers = (order.sale, order.placed, order.update, order.cancelled, order.paid, *refunds)
-    return (told for told in tellers if told)
+def _tellers(order: Order) -> Sequence[Told[Any]]:
+    # Asked for every order that changes, and most have nothing but a sale.
+    tellers = (order.sale, order.placed, order.update, order.cancelled, order.paid)
+    found: list[Told[Any]] = [told for told in tellers if told is not None]
+    if order.refunds:
+        found += sorted(order.refunds.values(), key=lambda told: (told.at, told.id))
+    return found
 
 
 def status(order: Order, postings: Sequence[Posting]) -> str:
