@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     postgres: str | None = Field(None, description="a DSN; unset: the embedded Postgres")
     redis: str | None = Field(None, description="a URL; unset: the embedded Redis")
 
-    api_host: str = "127.0.0.1"
+    api_host: str = Field(
+        "127.0.0.1", description="the address to listen on; beyond this machine: 0.0.0.0"
+    )
     api_port: int = Field(8700, ge=0, le=65_535, description="the first port to try")
     write_keys: Annotated[dict[str, str], NoDecode] = Field(
         {DEMO_KEY: "main"}, description="who may send events: `key:shop,key:shop`"
@@ -133,7 +135,7 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         0, ge=0, le=65_535, description="the first port to try for a worker's metrics; 0: none"
     )
-    metrics_host: str = "127.0.0.1"
+    metrics_host: str = Field("127.0.0.1", description="the address that those are told at")
 
     stripe_key: str | None = Field(None, description="Stripe's secret key; unset: no cards")
     stripe_webhook_secret: Annotated[list[str], NoDecode] = Field(

@@ -80,7 +80,8 @@ def test_servers_are_pinned_healthy_before_use_and_keep_what_they_know(
         assert server["healthcheck"]["test"]
     services = compose["services"].values()
     mounted = {volume.partition(":")[0] for s in services for volume in s.get("volumes", [])}
-    assert mounted == compose["volumes"].keys() == {"kafka", "postgres", "learner", "recommender"}
+    kept = {"api", "kafka", "postgres", "learner", "recommender"}
+    assert mounted == compose["volumes"].keys() == kept
     for name in ("api", "worker", "activity", "learner", "recommender"):
         awaited = compose["services"][name]["depends_on"]
         assert awaited == {server: {"condition": "service_healthy"} for server in servers}
