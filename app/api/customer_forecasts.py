@@ -17,7 +17,6 @@ from streams.codec import EARLIEST_YEAR, LATEST_YEAR
 
 LONGEST = 3650
 CHURN_DAYS = 90
-VALUE_DAYS = 365
 
 router = APIRouter(tags=["customers"], dependencies=[Depends(known_parameters)])
 

@@ -78,7 +78,6 @@ class Progress(msgspec.Struct):
 _DIFFERS = "this order is in the shop already, and says otherwise"
 
 _SALES = "sales"
-_STARTED = ("queued", "running", "applying")
 
 OnProgress = Callable[[str, Progress], None]
 

@@ -120,7 +120,6 @@ _TIME_OF_DAY = re.compile(
     r"(\d{1,2})(?::|h)(\d{2})?(?::(\d{2})(?:\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?(?:Uhr)?"
 )
 _EXCEL_EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001
-_DAY_MICROSECONDS = 86_400_000_000
 
 DATE_FORMATS = ("y-m-d", "d/m/y", "m/d/y", "named", "compact", "excel", "unix", "unix-ms")
 """What a column of dates can be. Any of `/ . - space` divides its parts."""

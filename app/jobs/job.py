@@ -8,7 +8,6 @@ from uuid import UUID
 from app.settings import Settings
 
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "cancelled"]
-UNDER_WAY: tuple[State, ...] = ("waiting", "running")
 
 
 class JobFailed(Exception):
