@@ -26,7 +26,7 @@ def chosen_peers(
     one that is not there; `needs` are those that the group `peers` installs."""
     for name in named or []:
         if name not in (*there, "none"):
-            hint = "install it: .venv/bin/uv sync --group peers" if name in needs else ""
+            hint = "install it: .venv/bin/uv sync --inexact --group peers" if name in needs else ""
             raise Failed(f"--peer {name}: {hint or 'there are ' + ', '.join(there)}")
     return None if named is None else [name for name in named if name != "none"]
 
@@ -51,7 +51,8 @@ def told(
         if json is not None:
             write(found, json)
     if missing:
-        talk.print(f"[dim]not installed: {', '.join(missing)} (.venv/bin/uv sync --group peers)[/]")
+        hint = ".venv/bin/uv sync --inexact --group peers"
+        talk.print(f"[dim]not installed: {', '.join(missing)} ({hint})[/]")
     if interrupted:
         left = ", ".join(found["settings"]["left_out"])
         talk.print(f"[yellow]![/] interrupted: left out {left}")
@@ -94,7 +95,8 @@ def forecast(
 ) -> None:
     """Ask the served forecasts at origins that roll over the past, beside naive and other models.
 
-    Peers: seasonal_naive, and with `uv sync --group peers` auto_ets, auto_theta and lightgbm.
+    Peers: seasonal_naive, and with `uv sync --inexact --group peers` auto_ets, auto_theta and
+    lightgbm.
     """
     from loadtests.evaluate import command, peers
     from loadtests.evaluate.frame import Columns, read

@@ -32,7 +32,7 @@ def customers(
 
     The served models hear every order up to the split, in order; each week is learned when it is
     over. Peers: bg_nbd (with gamma-gamma, our own), naive_rate and recency; with
-    `uv sync --group peers` lifetimes.
+    `uv sync --inexact --group peers` lifetimes.
     """
     from loadtests.evaluate import customer_models, purchases
     from loadtests.evaluate import customers as judging

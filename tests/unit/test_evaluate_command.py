@@ -73,7 +73,7 @@ def test_parquet_says_the_same_as_csv(shops: Path, tmp_path: Path) -> None:
 def test_all_that_are_installed_are_asked(shops: Path) -> None:
     missing = [package for package in peers.NEEDS.values() if package not in _installed()]
     if missing:
-        pytest.skip(f"{missing[0]} is not installed: uv sync --group peers")
+        pytest.skip(f"{missing[0]} is not installed: uv sync --inexact --group peers")
     done = typed(shops, *COLUMNS, *KNOWN, "--origins", 1, "--json", "-")
     assert done.exit_code == 0, done.output
     models = json.loads(done.stdout)["models"]
@@ -98,7 +98,7 @@ def test_a_peer_that_could_be_installed_says_how(
     monkeypatch.setattr(peers, "find_spec", lambda _name: None)
     refused = typed(shops, *COLUMNS, "--peer", "lightgbm")
     assert isinstance(refused.exception, Failed)
-    assert str(refused.exception).endswith("uv sync --group peers")
+    assert str(refused.exception).endswith("uv sync --inexact --group peers")
     done = typed(shops, *COLUMNS, "--origins", 1)
     assert done.exit_code == 0
     assert "not installed: auto_ets, auto_theta, lightgbm" in done.stderr

@@ -112,7 +112,7 @@ def asked_of(name: str, frame: Frame, origins: Origins) -> Run:
         return rolling.learned(frame, origins, silent)
     package = peers.NEEDS.get(name)
     if package is not None and find_spec(package) is None:
-        pytest.skip(f"{package} is not installed: uv sync --group peers")
+        pytest.skip(f"{package} is not installed: uv sync --inexact --group peers")
     return rolling.refitted(frame, origins, peers.peer_of(name), silent)
 
 
