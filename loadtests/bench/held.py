@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 
 from app.settings import Servers
+from app.subscriptions import ALL_GROUPS, GROUPS
 from loadtests.bench.events import generate
 from loadtests.bench.processes import Failed
 from loadtests.bench.services import ours
@@ -30,7 +31,7 @@ SLACK_SECONDS = 0.5
 TRIES = 2  # a rate is not held where it is not held twice
 PATIENCE_SECONDS = 60
 
-EVERYTHING, WITHOUT = "all read models and the learner", "the same without the learner"
+EVERYTHING, WITHOUT = "all read models and both learners", "the same without the learners"
 
 
 class Tried(NamedTuple):
@@ -76,9 +77,10 @@ async def _highest(
         postgres = await asyncpg.connect(
             servers.postgres, server_settings={"search_path": f'"{schema}"'}
         )
+        groups = len(ALL_GROUPS if learner else GROUPS)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while len(await _applied(postgres)) < 1 + learner:
+                while len(await _applied(postgres)) < groups:
                     await asyncio.sleep(0.1)
             bodies = _bodies(events)
             sent = 0

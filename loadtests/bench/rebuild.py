@@ -8,6 +8,7 @@ from pathlib import Path
 from aiokafka import TopicPartition
 
 from app.settings import Servers
+from app.subscriptions import steps_of
 from loadtests.bench.catch_up import (
     PARTITIONS,
     PATIENCE,
@@ -70,11 +71,11 @@ async def measure(servers: Servers, home: Path, rounds: int, count: int, tell: T
             rates[name].values.append(count / seconds)
             busy[name].values.append(count / seconds_busy)
             tell(f"{name}: {count / seconds:,.0f} events/s")
+    made = ", ".join(step.model.name for step in steps_of("sales"))
     note = (
-        f"{count:,} events of {size:.0f} B on {PARTITIONS} partitions into orders, revenue, "
-        "best_sellers and day_changes, by as many processes as there are cores, from making the "
-        "tables to the comparison with the old ones and their end, nobody else writing. The goal, "
-        f"for one read model, is {GOAL}."
+        f"{count:,} events of {size:.0f} B on {PARTITIONS} partitions into {made}, by as many "
+        "processes as there are cores, from making the tables to the comparison with the old ones "
+        f"and their end, nobody else writing. The goal, for one read model, is {GOAL}."
     )
     by_rate, by_busy = list(rates.values()), list(busy.values())
     own = "Of all its processes; Postgres' own time comes on top."

@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx2
 
 from app.settings import Servers
-from app.subscriptions import GROUPS
+from app.subscriptions import GROUPS, LEARNER_GROUPS
 from loadtests.bench.processes import started
 from streams.topics import create_topics
 
@@ -41,7 +41,7 @@ def free_port() -> int:
 async def ours(
     servers: Servers, home: Path, *, worker: bool, learner: bool = False
 ) -> AsyncIterator[Pipeline]:
-    """Our API and, if wanted, our workers with all read models and the learner, over topics of
+    """Our API and, if wanted, our workers with all read models and the learners, over topics of
     their own."""
     name, port = f"b{uuid4().hex[:8]}", free_port()
     environment = {
@@ -56,7 +56,8 @@ async def ours(
     command = (sys.executable, "-m", "app.cli")
     commands: list[tuple[str, ...]] = [(*command, "api", "--port", str(port))]
     commands += [(*command, "worker", "--group", group) for group in GROUPS] if worker else []
-    commands += [(*command, "learner")] if learner else []
+    learners = LEARNER_GROUPS if learner else ()
+    commands += [(*command, "learner", "--group", group) for group in learners]
     async with _all(commands, home, environment, port):
         yield Pipeline(port, "/v1/events", "/v1/live", f"{name}-orders", environment)
 
