@@ -36,6 +36,7 @@ async def _experiments(
 ) -> Sequence[Mapping[str, Any]]:
     units = await experiment_results.units(transaction, asked.shop)
     found = await experiments(transaction, asked.shop)
+    behind = _behind(found)
     return [
         {
             "id": known.terms.experiment_id,
@@ -49,19 +50,23 @@ async def _experiments(
             "started_at": _time(known.started_at),
             "stopped_at": _time(known.stopped_at),
             "left_to_everyone": known.stopped and known.stopped.arm,
-            "behind": _behind(known, found),
+            "behind": behind.get(known.terms.experiment_id),
         }
         for known in found
     ]
 
 
-def _behind(known: Known, found: Sequence[Known]) -> str | None:
-    """The running experiment over the same flag that was first and takes all units."""
-    for first in found[: found.index(known)] if known.stopped is None else ():
-        whole = first.stopped is None and Decimal(first.terms.traffic) == 1
-        if whole and first.terms.flag == known.terms.flag:
-            return first.terms.experiment_id
-    return None
+def _behind(found: Sequence[Known]) -> Mapping[str, str]:
+    """Of running experiments, by their start, those that another over the same flag leaves no units
+    to, with which that is."""
+    whole: dict[str, str] = {}  # by flag: who takes all units
+    behind: dict[str, str] = {}
+    for terms in (known.terms for known in found if known.stopped is None):
+        if terms.flag in whole:
+            behind[terms.experiment_id] = whole[terms.flag]
+        elif Decimal(terms.traffic) == 1:
+            whole[terms.flag] = terms.experiment_id
+    return behind
 
 
 _COLUMNS = (
