@@ -7,11 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
+import psutil
 
 from app.settings import Settings
 from app.status import members
@@ -72,6 +73,16 @@ class Service:
             for group, count in wanted.items():
                 while await members(self.settings, group) != count:
                     await asyncio.sleep(0.2)
+
+
+def doing(service: Service) -> list[psutil.Process]:
+    """The processes that an API has started to do jobs."""
+    found = []
+    for child in psutil.Process(service.server.pid).children():
+        with suppress(psutil.Error):  # it has ended at this moment
+            if "app.jobs.process" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def environment(settings: Settings) -> dict[str, str]:

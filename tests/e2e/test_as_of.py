@@ -4,14 +4,12 @@ import asyncio
 import re
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx2
-import psutil
 import pytest
 
 from app.reports.table import REPORTS
@@ -19,7 +17,7 @@ from app.settings import Servers
 from projections.as_of import prefix_of
 from projections.postgres import connect_alone
 from tests.conftest import settings_for
-from tests.e2e.service import Service, answers, run_cli, running
+from tests.e2e.service import Service, answers, doing, run_cli, running
 from tests.e2e.test_ingest import order
 from tests.e2e.test_metrics import sale
 
@@ -230,16 +228,6 @@ async def slow(
         async with found.client() as client:
             await appended(client, [order(f"o-{n}") for n in range(MANY)])
         yield found
-
-
-def doing(service: Service) -> list[psutil.Process]:
-    """The processes that an API has started to do jobs."""
-    found = []
-    for child in psutil.Process(service.server.pid).children():
-        with suppress(psutil.Error):  # it has ended at this moment
-            if "app.jobs.process" in child.cmdline():
-                found.append(child)
-    return found
 
 
 async def schemas(service: Service) -> int:

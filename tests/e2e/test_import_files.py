@@ -7,7 +7,6 @@ import io
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -15,10 +14,9 @@ from random import Random
 from typing import Any
 
 import httpx2
-import psutil
 
 from projections.postgres import connect
-from tests.e2e.service import Service, run_cli
+from tests.e2e.service import Service, doing, run_cli
 from tests.e2e.test_imports import ended, total
 from tests.e2e.test_replay import figures
 from tests.integration.test_metrics_oracle import QUESTIONS, fill, hold
@@ -184,16 +182,6 @@ async def sent(client: httpx2.AsyncClient, content: bytes, name: str) -> dict[st
     return dict(answer.json())
 
 
-def at_work(service: Service) -> list[psutil.Process]:
-    """The processes that do jobs."""
-    found = []
-    for child in psutil.Process(service.server.pid).children():
-        with suppress(psutil.Error):  # it has ended at this moment
-            if "app.jobs.process" in child.cmdline():
-                found.append(child)
-    return found
-
-
 async def test_what_is_killed_goes_on_and_counts_each_row_once(service: Service, tag: str) -> None:
     async with service.client() as client:
         first = await sent(client, many(tag), f"killed-{tag}.csv")
@@ -202,7 +190,7 @@ async def test_what_is_killed_goes_on_and_counts_each_row_once(service: Service,
             while not (found := (await client.get(at)).json())["progress"].get("added"):
                 assert found["state"] not in ("failed", "draft"), found
                 await asyncio.sleep(0.02)
-        for process in at_work(service):
+        for process in doing(service):
             process.kill()
         done = await ended(client, first["import_id"])
         assert done["state"] == "done", done
