@@ -54,9 +54,7 @@ def last_of(said: str, field: str) -> Mapping[str, Any]:
 
 
 async def test_something_is_sold(service: Service) -> None:
-    script = script_of(README, "Selling").replace("mug", "beaker").replace("ada@", "lovelace@")
-    said = await typed(service, script.replace("basket-17", "basket-18"))
-    order = last_of(said, "order_id")
+    order = last_of(await typed(service, script_of(README, "Selling")), "order_id")
     assert (order["status"], order["total"]) == ("completed", "19.80")
 
 
