@@ -4,10 +4,11 @@ A digest is the sum of the rows' hashes, so their order does not matter. It is t
 hash of the key: of two tables that differ, only those parts are read of which the digests differ.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from projections.clock import ShopClock
 from projections.read_model import Contents, Row
@@ -20,6 +21,8 @@ _MOST_EXAMPLES = 20
 Key = tuple[Any, ...]
 Rows = Mapping[Key, Sequence[Any]]
 Parts = Mapping[int, tuple[int, int]]  # rows and the sum of their hashes
+
+T = TypeVar("T")
 
 
 class Side(NamedTuple):
@@ -79,19 +82,32 @@ def digest(found: Parts) -> str:
 
 
 async def compare(left: Side, right: Side, contents: Contents) -> Comparison:
-    """Which keys differ between two tables of the same contents."""
-    ours, theirs = await parts(left, contents), await parts(right, contents)
+    """Which keys differ between two tables of the same contents. Quicker where each side has a
+    transaction of its own."""
+    ours, theirs = await _both(left, right, lambda side: parts(side, contents))
     keys = sum(max(ours.get(p, (0, 0))[0], theirs.get(p, (0, 0))[0]) for p in {*ours, *theirs})
     count, examples = 0, list[Difference]()
     unlike = [part for part in sorted({*ours, *theirs}) if ours.get(part) != theirs.get(part)]
     for n in range(_MOST_READS):
         if few := unlike[n::_MOST_READS]:
-            found = _differences(
-                await _rows(left, contents, few), await _rows(right, contents, few)
-            )
+            found = _differences(*await _both(left, right, lambda side: _rows(side, contents, few)))
             count += len(found)
             examples += found[: _MOST_EXAMPLES - len(examples)]
     return Comparison(keys, count, examples, digest(ours), digest(theirs))
+
+
+async def _both(left: Side, right: Side, read: Callable[[Side], Awaitable[T]]) -> tuple[T, T]:
+    """What is read of either side, at the same time where they can be asked so."""
+    if left.transaction is right.transaction:
+        return await read(left), await read(right)
+    reading = [asyncio.ensure_future(read(side)) for side in (left, right)]
+    try:
+        ours, theirs = await asyncio.gather(*reading)
+    finally:
+        for one in reading:
+            one.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+    return ours, theirs
 
 
 async def of_keys(side: Side, contents: Contents, keys: Sequence[Sequence[str]]) -> Rows:

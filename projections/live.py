@@ -11,14 +11,16 @@ import glob
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
 
 from projections.read_model import Figure
 from streams.crash_points import reached
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis  # slow to load, and who folds anew needs none
 
 logger = structlog.get_logger()
 

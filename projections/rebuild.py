@@ -248,13 +248,20 @@ async def _switch(connection: Connection, group: Group, refold: Folding, names: 
 
 
 async def _compare(witness: Connection, group: Group) -> Mapping[str, Comparison]:
-    """How the old tables, as the witness sees them, differ from the new."""
-    old, new = Side(witness, _replaced(group)), Side(witness, group.schema)
-    return {
-        step.model.name: await compare(old, new, step.model.contents)
-        for step in group.steps
-        if step.model.contents is not None
-    }
+    """How the old tables, as the witness sees them, differ from the new, as it would see them."""
+    second = await connect_alone(group.dsn, group.schema, seconds=None)
+    try:
+        async with second.transaction(isolation="repeatable_read", readonly=True):
+            seen = await witness.fetchval("SELECT quote_literal(pg_export_snapshot())")
+            await second.execute(f"SET TRANSACTION SNAPSHOT {seen}")
+            old, new = Side(witness, _replaced(group)), Side(second, group.schema)
+            return {
+                step.model.name: await compare(old, new, step.model.contents)
+                for step in group.steps
+                if step.model.contents is not None
+            }
+    finally:
+        second.terminate()
 
 
 async def _exchange(connection: Connection, group: Group) -> None:
