@@ -411,20 +411,29 @@ def status(order: Order, postings: Sequence[Posting]) -> str:
     """One word for where an order stands."""
     if order.cancelled:
         return "cancelled"
-    lines = [line for posting in postings for line in posting.lines] if order.refunds else []
-    refunded = sum(line.refunds for line in lines)
-    if refunded and refunded >= sum(line.gross - line.discounts for line in lines):
+    if order.refunds and _all_refunded(postings):
         return "refunded"
-    for stage, told in (
-        ("delivered", order.delivered),
-        ("shipped", order.shipped),
-        ("completed", order.sale),
-        ("paid", order.paid),
-        ("placed", order.placed),
-    ):
-        if told:
+    for stage, field in _LATEST_FIRST:
+        if getattr(order, field):
             return stage
     return "adjusted" if order.adjustments else "updated"
+
+
+_STAGES = {
+    "placed": "placed",
+    "paid": "paid",
+    "completed": "sale",
+    "shipped": "shipped",
+    "delivered": "delivered",
+    "cancelled": "cancelled",
+}
+_LATEST_FIRST = tuple(reversed(_STAGES.items()))
+
+
+def _all_refunded(postings: Sequence[Posting]) -> bool:
+    lines = [line for posting in postings for line in posting.lines]
+    refunded = sum(line.refunds for line in lines)
+    return 0 < refunded >= sum(line.gross - line.discounts for line in lines)
 
 
 def fold(facts: Sequence[Fact], known: Mapping[Key, Order], _setting: Setting) -> Folded:
@@ -700,13 +709,3 @@ def describe(shop: str, order_id: str, known: Order) -> dict[str, Any]:
 def _told_amount(told: Told[Any] | None, field: str) -> str | None:
     amount = getattr(told.data, field) if told else None
     return None if amount is None else money.text(amount)
-
-
-_STAGES = {
-    "placed": "placed",
-    "paid": "paid",
-    "completed": "sale",
-    "shipped": "shipped",
-    "delivered": "delivered",
-    "cancelled": "cancelled",
-}

@@ -44,6 +44,7 @@ logger = structlog.get_logger()
 
 _FENCE_SECONDS = 5.0  # how long the workers are kept waiting, at most
 _LOCK_SECONDS = 1.0  # how long queries queue behind a lock that waits for a longer one
+_MOST = 0.9  # of the log: tables that hold so much of it look as they will in the end
 _PAUSE_SECONDS = 0.5
 _ASK_SECONDS = 0.2
 _BUSY_SECONDS = 8.0  # after a kill, so long Postgres may take for the lock of a dead process
@@ -175,15 +176,22 @@ async def _switch_when_near(
     connection: Connection, group: Group, refold: Folding, names: int, tell: Tell
 ) -> _Switched:
     """Folds on until the switch succeeds."""
-    for attempt in counter():
-        await catch_up(connection, group, refold, tell)
-        if not attempt:
-            await _analyze(connection, group)
-        try:
-            return await _switch(connection, group, refold, names)
-        except _NotNow as error:
-            logger.info("the switch is tried again", reason=str(error))
-            await asyncio.sleep(min(attempt + 1, 10) * _PAUSE_SECONDS)
+    most = asyncio.Event()
+
+    def told(done: int, of: int) -> None:
+        tell(done, of)
+        if done >= of * _MOST:
+            most.set()
+
+    async with _analyzing(group, most) as analyzed:
+        for attempt in counter():
+            await catch_up(connection, group, refold, told)
+            await analyzed
+            try:
+                return await _switch(connection, group, refold, names)
+            except _NotNow as error:
+                logger.info("the switch is tried again", reason=str(error))
+                await asyncio.sleep(min(attempt + 1, 10) * _PAUSE_SECONDS)
     raise AssertionError("unreachable")
 
 
@@ -205,10 +213,26 @@ async def renew_live(group: Group, clock: ShopClock, live: LiveFigures) -> None:
     await live.retire(generations)
 
 
-async def _analyze(connection: Connection, group: Group) -> None:
-    """A table without statistics is scanned where it has an index."""
-    for table in group.tables:
-        await connection.execute(f'ANALYZE "{_schema(group)}".{table}')
+@asynccontextmanager
+async def _analyzing(group: Group, most: asyncio.Event) -> AsyncIterator[asyncio.Task[None]]:
+    """Looks at what the new tables hold once most of it is there, while the rest is folded: a table
+    without statistics is scanned where it has an index."""
+
+    async def analyze() -> None:
+        await most.wait()
+        connection = await connect_alone(group.dsn, group.schema, seconds=None)
+        try:
+            for table in group.tables:
+                await connection.execute(f'ANALYZE "{_schema(group)}".{table}')
+        finally:
+            connection.terminate()
+
+    analyzing = asyncio.create_task(analyze())
+    try:
+        yield analyzing
+    finally:
+        analyzing.cancel()
+        await asyncio.gather(analyzing, return_exceptions=True)
 
 
 async def _switch(connection: Connection, group: Group, refold: Folding, names: int) -> _Switched:

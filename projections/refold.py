@@ -26,7 +26,7 @@ from streams.subscribe import GroupReader
 
 _SHARED = ("progress", "quarantine", "read_models")  # what a group has besides its read models
 _MOST_RECORDS = 2_500  # in a chunk
-COMMIT_RECORDS = 25_000  # nobody waits for what is folded anew, and large commits are cheaper
+COMMIT_RECORDS = 10_000  # nobody waits for what is folded anew, and large commits are cheaper
 _SEEK = 1  # there is one seek, at the beginning
 
 _NEAR = 5_000  # records that are left when the workers are as good as reached
