@@ -18,11 +18,10 @@ from msgspec import Raw
 from app.api.ingest import Intake
 from app.subscriptions import SUBSCRIPTIONS
 from app.vault import Erased, Vault
-from projections.quarantine import FailedEvent, Resubmitted, find
+from projections.quarantine import FailedEvent, Resubmitted, sent_again
 from streams import codec
 from streams.codec import Refused
 from streams.events import VOCABULARY, canonical
-from streams.log import Position
 from streams.outbox import TooLarge, enqueue
 
 _NAMESPACE = UUID("5f0f2a0e-6f0a-5d7c-9c3c-0d1b6a3f7e11")
@@ -70,7 +69,7 @@ class Resubmission:
         """
         if body is None and failed.resubmitted is not None:
             return failed.resubmitted, False
-        await self._check_skipped(failed.position)
+        await self._check_skipped(failed)
         submission = await self._submission(failed, shop, body)
         event = await self._intake.complete(submission, shop, now)
         fingerprint = codec.fingerprint(event) - (1 << 63)
@@ -103,29 +102,29 @@ class Resubmission:
         except TooLarge as error:
             raise Refused("", str(error)) from None
         if before not in (None, fingerprint):
-            raise Contradicted(await self._acknowledged(failed.position, 0))
-        return await self._acknowledged(failed.position, wait), before is None
+            raise Contradicted(await self._acknowledged(failed, 0))
+        return await self._acknowledged(failed, wait), before is None
 
-    async def _acknowledged(self, position: Position, wait: float) -> Resubmitted:
+    async def _acknowledged(self, failed: FailedEvent, wait: float) -> Resubmitted:
         """What a record was sent again as, with its position if Kafka has it so soon."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         while True:
-            found = await find(self._pool, position)
-            assert found is not None
-            assert found.resubmitted is not None
-            if found.resubmitted.position or loop.time() >= until:
-                return found.resubmitted
+            found = await sent_again(self._pool, failed.position, failed.topic_id)
+            if found.position or loop.time() >= until:
+                return found
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _check_skipped(self, position: Position) -> None:
+    async def _check_skipped(self, failed: FailedEvent) -> None:
         """A record that is no event is none to any group. One that was skipped is an event, and
         whoever did not skip it applies it. Raises AppliedElsewhere."""
         rows = await self._pool.fetch(
-            "SELECT group_name FROM skips WHERE (topic, partition, record_offset) = ($1, $2, $3)",
-            *position,
+            "SELECT group_name FROM skips "
+            "WHERE (topic, partition, record_offset, topic_id) = ($1, $2, $3, $4)",
+            *failed.position,
+            failed.topic_id,
         )
-        reading = {row.group for row in SUBSCRIPTIONS if row.topic == position.topic}
+        reading = {row.group for row in SUBSCRIPTIONS if row.topic == failed.position.topic}
         if rows and (others := reading - {row["group_name"] for row in rows}):
             raise AppliedElsewhere(sorted(others))
 

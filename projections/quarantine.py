@@ -105,6 +105,24 @@ async def find(
     return None if row is None else _failed_event(row)
 
 
+async def sent_again(transaction: Transaction, position: Position, topic_id: UUID) -> Resubmitted:
+    """What a record was sent again as, also where it is in quarantine no more. Raises LookupError
+    where it was not."""
+    await _note_positions(transaction)
+    row = await transaction.fetchrow(
+        """
+        SELECT event_id AS new_id, resubmitted_at, new_topic, new_partition, new_offset
+        FROM resubmissions
+        WHERE (topic, partition, record_offset, topic_id) = ($1, $2, $3, $4)
+        """,
+        *position,
+        topic_id,
+    )
+    if row is None:
+        raise LookupError(str(position))
+    return _resubmitted(row)
+
+
 def parse_position(text: str) -> Position:
     """A position where a record may stand. Raises ValueError."""
     found = Position.parse(text)
@@ -130,11 +148,7 @@ async def _note_positions(transaction: Transaction) -> None:
 
 
 def _failed_event(row: Row) -> FailedEvent:
-    again = None
-    if row["new_id"] is not None:
-        stands = row["new_offset"] is not None
-        at = Position(row["new_topic"], row["new_partition"], row["new_offset"]) if stands else None
-        again = Resubmitted(row["new_id"], at, row["resubmitted_at"])
+    again = None if row["new_id"] is None else _resubmitted(row)
     return FailedEvent(
         Position(row["topic"], row["partition"], row["record_offset"]),
         row["groups"],
@@ -148,6 +162,12 @@ def _failed_event(row: Row) -> FailedEvent:
         again,
         row["topic_id"],
     )
+
+
+def _resubmitted(row: Row) -> Resubmitted:
+    stands = row["new_offset"] is not None
+    at = Position(row["new_topic"], row["new_partition"], row["new_offset"]) if stands else None
+    return Resubmitted(row["new_id"], at, row["resubmitted_at"])
 
 
 def _cursor_after(last: FailedEvent) -> str:

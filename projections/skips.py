@@ -38,8 +38,18 @@ async def note_failure(
     told = f"{type(error).__name__}: {error}".replace("\0", "\N{REPLACEMENT CHARACTER}")
     await transaction.execute(
         """
-        INSERT INTO failures VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        ON CONFLICT (group_name, topic, partition, record_offset) DO UPDATE SET
+        INSERT INTO failures (
+            group_name, topic, partition, record_offset, event_id, event_type, model, error,
+            topic_id
+        )
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce(
+            (
+                SELECT topic_id FROM progress
+                WHERE (group_name, topic, partition) = ($1, $2, $3)
+            ),
+            '00000000-0000-0000-0000-000000000000'
+        ))
+        ON CONFLICT (group_name, topic, partition, record_offset, topic_id) DO UPDATE SET
             model = excluded.model, error = excluded.error, last_at = now(),
             times = failures.times + 1
         """,
@@ -66,8 +76,11 @@ async def standing(transaction: Transaction) -> Sequence[Failure]:
         """
         SELECT failures.* FROM failures
         LEFT JOIN progress USING (group_name, topic, partition)
-        WHERE coalesce(next_offset, 0) <= record_offset
-            OR group_name IN (SELECT group_name FROM learner_journal)
+        WHERE failures.topic_id = coalesce(progress.topic_id, failures.topic_id)
+            AND (
+                coalesce(next_offset, 0) <= record_offset
+                OR group_name IN (SELECT group_name FROM learner_journal)
+            )
         ORDER BY group_name, topic, partition, record_offset
         """
     )
@@ -97,7 +110,14 @@ async def skip(
         told = ", ".join(f"{one.group} on {one.position}" for one in failed) or "no group on any"
         raise NotFailed(f"{group} has not failed on {position}; there failed {told}")
     await transaction.execute(
-        "INSERT INTO skips VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        """
+        INSERT INTO skips (
+            group_name, topic, partition, record_offset, topic_id, reason, asked_by
+        )
+        SELECT group_name, topic, partition, record_offset, topic_id, $5, $6 FROM failures
+        WHERE (group_name, topic, partition, record_offset) = ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING
+        """,
         group,
         *position,
         reason,
@@ -107,9 +127,21 @@ async def skip(
 
 
 async def of_group(transaction: Transaction, group: str) -> Mapping[Partition, Mapping[int, str]]:
-    """What a group is to pass by: reasons by offset, of each partition."""
+    """What a group is to pass by: reasons by offset, of each partition of the topic that it reads.
+
+    Besides what it was told to, these are records that were sent again: a later version may take
+    for an event what an earlier one put into quarantine, and what counts is what was sent again.
+    """
     rows = await transaction.fetch(
-        "SELECT topic, partition, record_offset, reason FROM skips WHERE group_name = $1", group
+        """
+        SELECT topic, partition, record_offset, 'resubmitted as ' || event_id AS reason
+        FROM resubmissions JOIN progress USING (topic, partition, topic_id) WHERE group_name = $1
+        UNION ALL
+        SELECT topic, partition, record_offset, reason
+        FROM skips JOIN progress USING (group_name, topic, partition, topic_id)
+        WHERE group_name = $1
+        """,
+        group,
     )
     found: defaultdict[Partition, dict[int, str]] = defaultdict(dict)
     for row in rows:

@@ -3,11 +3,16 @@
 from uuid import UUID
 
 import asyncpg
+import pytest
+from msgspec.structs import replace
 
 from app.resubmission import new_id
 from app.status import quarantine_status
 from projections.quarantine import find
+from projections.skips import NotFailed, note_failure, of_group, skip, standing
+from streams.batch import Partition
 from streams.log import Position
+from tests.sales import facts, line, said
 
 FIRST, SECOND = UUID(int=1), UUID(int=2)
 AT = Position("orders", 0, 7)
@@ -50,3 +55,29 @@ async def test_a_record_of_another_topic_was_not_sent_again(
     assert new_id(other) != new_id(found)
     status = await quarantine_status(pool)
     assert (status.records, status.waiting) == (1, 1)
+
+
+async def test_a_failure_and_its_skip_are_those_of_a_topic(
+    pool: "asyncpg.Pool[asyncpg.Record]",
+) -> None:
+    await pool.execute(
+        "INSERT INTO progress (group_name, topic, partition, topic_id) "
+        "VALUES ('sales', 'orders', 0, $1)",
+        FIRST,
+    )
+    event = said("OrderCompleted", "o1", products=[line("p1", "1")])
+    fact = replace(facts([event])[0], offset=7)
+    await note_failure(pool, "sales", "revenue", fact, ValueError("odd"))
+    await skip(pool, "sales", AT, "bug 12", "me")
+    assert await of_group(pool, "sales") == {Partition("orders", 0): {7: "bug 12"}}
+    assert [one.position for one in await standing(pool)] == [AT]
+
+    await pool.execute("UPDATE progress SET topic_id = $1", SECOND)
+    assert await of_group(pool, "sales") == {}
+    assert await standing(pool) == []
+    with pytest.raises(NotFailed):
+        await skip(pool, "sales", AT, "bug 13", "me")
+    await note_failure(pool, "sales", "revenue", fact, ValueError("odd, too"))
+    assert [one.error for one in await standing(pool)] == ["ValueError: odd, too"]
+    await skip(pool, "sales", AT, "bug 13", "me")
+    assert await of_group(pool, "sales") == {Partition("orders", 0): {7: "bug 13"}}

@@ -1,13 +1,14 @@
 """The state of an earlier version is migrated, and goes on as if it had always been of this one.
 
 `tests/fixtures/state-0006.jsonl` is what a worker of the version with six migrations had read, and
-what it had made of it. A migration that changes tables gets another such file beside it.
+what it had made of it; `state-0036.jsonl` that of the version with the migrations up to that one. A
+migration that changes tables gets another such file beside it.
 """
 
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from app.subscriptions import steps_of
 from projections import postgres
 from projections.postgres import connect, migrate
 from projections.refold import Group
+from projections.skips import of_group, standing
 from projections.store import GroupStore
 from projections.verify import verify
 from streams import codec
+from streams.batch import Partition
 from streams.codec import Refused
 from streams.events import Event
 from streams.log import Log
@@ -34,24 +37,33 @@ from tests.integration.test_rebuild import CLOCK, doubled, group_of, rebuilt, so
 from tests.integration.test_subscribe import PARTITIONS, read_all, sales
 from tests.sales import booked, recount
 
-STATE = [
-    json.loads(line, parse_float=str)
-    for line in (Path(__file__).parents[1] / "fixtures/state-0006.jsonl").read_text().splitlines()
-]
-LAST = "0006"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+FIRST, LATEST = "0006", "0036"  # the last migration of each
 
 Pool = asyncpg.Pool
+State = Sequence[Mapping[str, Any]]
 
 
 @pytest.fixture
-async def events(settings: Settings) -> list[Event]:
+def last() -> str:
+    return FIRST
+
+
+@pytest.fixture
+def state(last: str) -> State:
+    lines = (FIXTURES / f"state-{last}.jsonl").read_text().splitlines()
+    return [json.loads(line, parse_float=str) for line in lines]
+
+
+@pytest.fixture
+async def events(settings: Settings, state: State) -> list[Event]:
     """The log of then, appended as it stood; the events in it that count."""
     servers = settings.servers
     await create_topics(servers.kafka, PARTITIONS, settings.prefix, topics=("orders",))
     topic = settings.prefix + "orders"
     found: dict[str, Event] = {}
     async with AIOKafkaProducer(bootstrap_servers=servers.kafka) as producer:
-        for one in STATE:
+        for one in state:
             if "partition" in one:
                 value = one["value"].encode()
                 await producer.send_and_wait(topic, value, one["key"].encode(), one["partition"])
@@ -65,18 +77,22 @@ async def events(settings: Settings) -> list[Event]:
 
 @pytest.fixture
 async def pool(
-    settings: Settings, events: list[Event], monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    last: str,
+    state: State,
+    events: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Pool]:
     """The tables of then, with what they held."""
     dsn, topic = settings.servers.postgres, settings.prefix + "orders"
     every = postgres._migrations()
     with monkeypatch.context() as patched:
-        first = [(name, sql) for name, sql in every if name[:4] <= LAST]
+        first = [(name, sql) for name, sql in every if name[:4] <= last]
         patched.setattr(postgres, "_migrations", lambda: first)
         await migrate(dsn, settings.schema_name)
     found = await connect(dsn, settings.schema_name)
     rows: dict[str, list[Any]] = {}
-    for one in STATE:
+    for one in state:
         if "table" in one:
             rows.setdefault(one["table"], []).append(one["row"])
     for table, held in rows.items():
@@ -85,7 +101,8 @@ async def pool(
             f"INSERT INTO {table} SELECT * FROM json_populate_recordset(null::{table}, $1)", compact
         )
     ids = await topic_ids(settings.servers.kafka, [topic])
-    await found.execute("UPDATE progress SET topic_id = $1", ids[topic])
+    for table in ("progress", "resubmissions") if last > FIRST else ("progress",):
+        await found.execute(f"UPDATE {table} SET topic_id = $1", ids[topic])
     yield found
     found.terminate()
 
@@ -95,7 +112,7 @@ async def test_a_worker_goes_on_from_the_state_of_an_earlier_version(
 ) -> None:
     assert await booked(pool) == recount(events)
     applied = await migrate(settings.servers.postgres, settings.schema_name)
-    assert applied == [name for name, _ in postgres._migrations() if name[:4] > LAST]
+    assert applied == [name for name, _ in postgres._migrations() if name[:4] > FIRST]
     [reason] = await _stale(group_of(settings))  # read models that then were others, or none
     assert "tillstream rebuild orders" in reason
     done = await rebuilt(settings)
@@ -116,6 +133,32 @@ async def test_a_worker_goes_on_from_the_state_of_an_earlier_version(
     assert tuple(counts) == (len(events) + len(more), 2, 1)
     checked = await verify(group_of(settings), source_of(settings), ())
     assert {one.read_model for one in checked} >= {"orders", "revenue", "sales_lines"}
+    assert not any(one.found.differing for one in checked)
+    done = await rebuilt(settings)
+    assert not any(found.differing for found in done.compared.values())
+
+
+@pytest.mark.parametrize("last", [LATEST])
+async def test_a_worker_goes_on_from_the_state_of_the_last_version(
+    settings: Settings, pool: Pool, events: list[Event]
+) -> None:
+    """With an event that it had failed on and was to pass by, and one that was sent again."""
+    assert await booked(pool) == recount(events)
+    applied = await migrate(settings.servers.postgres, settings.schema_name)
+    assert applied == [name for name, _ in postgres._migrations() if name[:4] > LATEST]
+    assert await _stale(group_of(settings)) == []
+    passed_by = await of_group(pool, "sales")
+    assert sorted(passed_by[Partition("orders", 0)].values()) == ["bug 12", "resubmitted as e1"]
+    assert [str(one.position) for one in await standing(pool)] == ["orders:0:1000000"]
+    more = sales(60, start=100, orders=10)
+    log = Log(settings.servers.kafka, PARTITIONS, settings.prefix, deadline=20)
+    await log.start()
+    await log.connected()
+    await log.append(more)
+    await log.stop()
+    await read_all(settings, pool)
+    assert await booked(pool) == recount([*events, *more])
+    checked = await verify(group_of(settings), source_of(settings), ())
     assert not any(one.found.differing for one in checked)
     done = await rebuilt(settings)
     assert not any(found.differing for found in done.compared.values())
