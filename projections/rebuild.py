@@ -38,6 +38,7 @@ from projections.refold import (
 )
 from projections.shares import refolding
 from projections.store import GroupStore
+from streams.batch import LogChanged
 from streams.exclusive import Connection, alone, given_up, taken
 
 logger = structlog.get_logger()
@@ -75,7 +76,8 @@ class _Switched(NamedTuple):
 
 
 class _Outdated(Exception):
-    """What the new tables were made of holds no more: somebody was erased meanwhile."""
+    """What the new tables were made of holds no more: somebody was erased meanwhile, or an earlier
+    attempt has folded another log."""
 
 
 class _NotNow(Exception):
@@ -109,8 +111,8 @@ async def rebuild(group: Group, source: Source, tell: Tell = lambda _done, _of: 
         while True:
             try:
                 return await _rebuilt(connection, group, source, tell, begun)
-            except _Outdated:
-                logger.info("somebody was erased meanwhile: from the beginning")
+            except _Outdated as outdated:
+                logger.info("from the beginning", reason=str(outdated))
 
 
 async def _rebuilt(
@@ -125,9 +127,15 @@ async def _rebuilt(
     live = await offsets_of(connection, group.name, group.schema)
     if kept:
         logger.info("goes on where an earlier attempt has stopped")
-    async with refolding(group, source, schema, live) as refold:
-        resumed_at = sum(refold.at.values())
-        switched = await _switch_when_near(connection, group, refold, names, tell)
+    try:
+        async with refolding(group, source, schema, live) as refold:
+            resumed_at = sum(refold.at.values())
+            switched = await _switch_when_near(connection, group, refold, names, tell)
+    except LogChanged as changed:
+        if not kept:
+            raise
+        await drop_tables(connection, schema)
+        raise _Outdated(str(changed)) from changed
     return Rebuilt(sum(refold.at.values()), resumed_at, time.monotonic() - begun, *switched)
 
 
@@ -220,12 +228,15 @@ async def _analyzing(group: Group, most: asyncio.Event) -> AsyncIterator[asyncio
 
     async def analyze() -> None:
         await most.wait()
-        connection = await connect_alone(group.dsn, group.schema, seconds=None)
         try:
-            for table in group.tables:
-                await connection.execute(f'ANALYZE "{_schema(group)}".{table}')
-        finally:
-            connection.terminate()
+            connection = await connect_alone(group.dsn, group.schema, seconds=None)
+            try:
+                for table in group.tables:
+                    await connection.execute(f'ANALYZE "{_schema(group)}".{table}')
+            finally:
+                connection.terminate()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            logger.warning("queries may be slow: no statistics were made", error=repr(error))
 
     analyzing = asyncio.create_task(analyze())
     try:
@@ -250,7 +261,7 @@ async def _switch(connection: Connection, group: Group, refold: Folding, names: 
                         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
                         await connection.execute("LOCK TABLE progress IN SHARE ROW EXCLUSIVE MODE")
                         if await count(connection) != names:
-                            raise _Outdated
+                            raise _Outdated("somebody was erased meanwhile")
                         live = await offsets_of(connection, group.name, group.schema)
                         await refold.to(refold.reach(live))
                         await witness.execute("SELECT")  # sees the tables as they are at this point

@@ -17,6 +17,10 @@ from streams.events import Event
 from streams.log import APPEND_SECONDS
 from streams.topics import key_of, partition_of
 
+_NO_MORE = (
+    "what stood between is gone, and from what is left nothing can be made anew: set the topic's "
+    "retention.ms and retention.bytes to -1, and bring its disks back from a copy"
+)
 _REBUILD = "to make the figures those of the log as it is now, run `tillstream rebuild all`"
 
 
@@ -152,7 +156,7 @@ def check_log(
     if start > progress.next_offset:
         raise LogChanged(
             f"{name}: the log begins at {start}, but was read only to {progress.next_offset}: "
-            f"retention has passed the reader; {_REBUILD}"
+            f"retention has passed the reader; {_NO_MORE}"
         )
 
 

@@ -305,6 +305,40 @@ async def test_events_of_an_earlier_version_are_folded_as_the_present_one(
     assert await pool.fetchval("SELECT count(*) FROM quarantine") == 0
 
 
+async def test_what_was_sent_again_counts_once_also_where_a_later_version_takes_both(
+    settings: Settings, pool: Pool, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a future version, and quarantined; sent again; and then that version comes, and a rebuild.
+    Corrections of the books are known by the event's id alone."""
+    sold = said("OrderCompleted", "o1", currency="EUR", products=[line("p1", "9")])
+    early = said("SalesAdjusted", "o1", event_id="early", amount="1")
+    again = said("SalesAdjusted", "o1", event_id="again", amount="1")
+    await log.append([sold, replace(early, version=2)])
+    await read_all(settings, pool)
+    assert await pool.fetchval("SELECT count(*) FROM quarantine") == 1
+    await pool.execute(
+        """
+        INSERT INTO resubmissions (
+            topic, partition, record_offset, topic_id, shop, event_id, fingerprint, outbox_id
+        )
+        SELECT topic, partition, record_offset, topic_id, shop, 'again', 0, 0
+        FROM quarantine JOIN progress USING (group_name, topic, partition)
+        """
+    )
+    monkeypatch.setitem(
+        VOCABULARY, "SalesAdjusted", replace(VOCABULARY["SalesAdjusted"], version=2)
+    )
+    monkeypatch.setattr(upcast, "UPCASTERS", {("SalesAdjusted", 1): dict})
+    await log.append([replace(again, version=2)])
+    await read_all(settings, pool)
+    assert await booked(pool) == recount([sold, again])
+    done = await rebuilt(settings)
+    assert not any(found.differing for found in done.compared.values())
+    assert await booked(pool) == recount([sold, again])
+    [reason] = [row["reason"] for row in await pool.fetch("SELECT reason FROM quarantine")]
+    assert reason == "skipped: resubmitted as again"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -312,12 +346,24 @@ async def test_events_of_an_earlier_version_are_folded_as_the_present_one(
         "UPDATE progress SET topic_id = gen_random_uuid()",  # it is another topic
     ],
 )
+@pytest.mark.parametrize("left", [False, True], ids=["", "of an attempt"])
 async def test_after_the_log_has_changed_the_figures_become_those_of_the_log_as_it_is(
-    settings: Settings, pool: Pool, log: Log, change: str
+    settings: Settings, pool: Pool, log: Log, change: str, left: bool
 ) -> None:
     events = sales(60)
     await log.append(events[:50])
     await read_all(settings, pool)
+    if left:  # an attempt that was interrupted had read the log as it was
+
+        def interrupt(done: int, _of: int) -> None:
+            if done >= 50:
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            await rebuild(group_of(settings), source_of(settings), interrupt)
+        new = f'"{settings.schema_name}_rebuild_sales".progress'
+        assert await pool.fetchval(f"SELECT sum(next_offset) FROM {new}") > 0
+        await pool.execute(change.replace("progress", new))
     await pool.execute(change)
     await pool.execute("UPDATE revenue SET gross = gross + 1")
     with pytest.raises(LogChanged, match="tillstream rebuild all"):
