@@ -194,7 +194,14 @@ async def _verify(
     await migrate(group.dsn, group.schema)
     if number is not None:
         checked = await verify_sample(group, source, number, Random())  # noqa: S311  (no secret)
-        return [one for one in checked if not names or one.read_model in names]
+        found = [one for one in checked if not names or one.read_model in names]
+        wanted = {*names} & {*group.tables} or {*group.tables}
+        if left := sorted(wanted - {one.read_model for one in found}):
+            told = f"nothing was drawn of {', '.join(left)}"
+            if names and not found:
+                raise Failed(f"{told}: check it whole, with `tillstream verify {left[0]}`")
+            talk.print(f"· {told}: `tillstream verify` checks all, whole")
+        return found
     checked = await whole(group, source, names, tell)
     if names or not any(step.model.live is not None for step in group.steps):
         return checked

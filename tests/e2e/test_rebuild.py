@@ -139,6 +139,11 @@ async def test_all_is_rebuilt_while_orders_come_in_and_queries_go_on(
         code, said = await tillstream(service, "verify")
         assert (code, said.count("keys differ")) == (1, 1), said
         assert "main o3-7: served broken" in said
+        code, said = await tillstream(service, "verify", "revenue", "--sample", "20")
+        assert (code, said.count("revenue, sample")) == (0, 1), said
+        code, said = await tillstream(service, "verify", "funnel", "--sample", "20")
+        assert code == 1, said  # not silence: it may be wrong
+        assert "nothing was drawn of funnel" in said
         async with shop_goes_on(service) as found:
             killed_at = await killed_while_it_rebuilds(service, connection)
             assert killed_at > 0
