@@ -25,6 +25,7 @@ _SMALLEST = Decimal("0.0001")
 Row = tuple[str, str, datetime, str, str]  # shop, dimension, hour in UTC, key, currency
 Seller = tuple[str, date, str, str]  # shop, day, product, currency
 Buyer = tuple[str, str, date, str, str]  # shop, customer or "", day, country, currency
+Minute = tuple[str, datetime, str, str]  # shop, minute in UTC, country, currency
 Period = tuple[str, str, str, date, str, str]  # shop, grain, dimension, first day, key, currency
 # Shop, hour in UTC, currency, country, customer, order, category, product.
 SoldLine = tuple[str, datetime, str, str, str, str, str, str]
@@ -74,6 +75,7 @@ class Books:
     revenue: dict[Row, Measures] = field(default_factory=dict)
     best_sellers: dict[Seller, Measures] = field(default_factory=dict)
     periods: dict[Period, Measures] = field(default_factory=dict)
+    minutes: dict[Minute, Measures] = field(default_factory=dict)
     lines: dict[SoldLine, Measures] = field(default_factory=dict)
     customers: dict[Buyer, Measures] = field(default_factory=dict)
     orders: dict[tuple[str, str], OrderPage] = field(default_factory=dict)
@@ -90,6 +92,7 @@ def recount(events: Iterable[Told]) -> Books:
     revenue: dict[Row, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
     sellers: dict[Seller, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
     periods: dict[Period, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
+    minutes: dict[Minute, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
     sold: dict[SoldLine, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
     customers: dict[Buyer, Measures] = defaultdict(lambda: dict.fromkeys(MEASURES, _ZERO))
     pages: dict[tuple[str, str], OrderPage] = {}
@@ -103,13 +106,14 @@ def recount(events: Iterable[Told]) -> Books:
         for entry in entries:
             _book(shop, entry, revenue, sellers)
             _book_periods(shop, entry, periods)
+            _book_minute(shop, entry, minutes)
             _book_lines(shop, entry, sold)
             _book_customer(shop, entry, customers)
         for line in chain.from_iterable(_products(one) for one in of_order):
             names[shop, line["product_id"]].add(line.get("name") or "")
     return Books(
-        *(_not_zero(revenue), _not_zero(sellers), _not_zero(periods), _not_zero(sold)),
-        *(_not_zero(customers), pages, dict(names)),
+        *(_not_zero(revenue), _not_zero(sellers), _not_zero(periods), _not_zero(minutes)),
+        *(_not_zero(sold), _not_zero(customers), pages, dict(names)),
     )
 
 
@@ -166,6 +170,15 @@ def _book_periods(shop: str, entry: Entry, periods: dict[Period, Measures]) -> N
                 rows.add(row)
     for row in rows if entry.is_sale else ():
         periods[row]["orders"] += 1
+
+
+def _book_minute(shop: str, entry: Entry, minutes: dict[Minute, Measures]) -> None:
+    """What came in and went out again: no corrections, no units."""
+    minute = entry.at.astimezone(UTC).replace(second=0, microsecond=0)
+    row = minutes[shop, minute, entry.country, entry.currency]
+    for line in entry.lines:
+        _add(row, line._replace(adjustments=_ZERO, units=0, refunded_units=0))
+    row["orders"] += entry.is_sale
 
 
 def _book_lines(shop: str, entry: Entry, sold: dict[SoldLine, Measures]) -> None:

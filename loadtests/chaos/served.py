@@ -138,6 +138,10 @@ async def compare_postgres(
     periods = _figures(rows, ("shop", "grain", "dimension", "period", "key", "currency"))
     tally.compare("sales_periods", books.periods, periods)
 
+    rows = await site.sql("SELECT * FROM sales_minutes WHERE $1::text IS NULL OR shop = $1", shop)
+    minutes = _figures(rows, ("shop", "minute", "country", "currency"))
+    tally.compare("sales_minutes", books.minutes, minutes)
+
     rows = await site.sql(_LINES, shop)
     lines = _figures(rows, _LINE)
     tally.compare("sales_lines", books.lines, lines)
