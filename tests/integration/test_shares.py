@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,10 @@ from app.subscriptions import steps_of
 from projections import orders
 from projections import shares as sharing
 from projections.orders import Key, Order
+from projections.postgres import connect_alone
 from projections.read_model import Folded, FoldFailed, Setting, Step
 from projections.rebuild import Rebuilt, rebuild
+from projections.refold import create_tables
 from projections.shares import shares
 from streams.batch import Partition
 from streams.codec import Fact
@@ -114,8 +117,39 @@ async def test_who_is_alone_ends(
 
     with pytest.raises(Interrupted):
         await rebuilt(settings, tell=tell)
-    # By itself; by force where the machine is so busy that it had not begun yet.
-    assert [process.returncode for process in processes] in ([0], [-signal.SIGKILL])
+    assert [process.returncode for process in processes] == [-signal.SIGKILL]
+
+
+async def test_who_is_told_nothing_any_more_ends_by_itself(
+    settings: Settings, pool: Pool, log: Log
+) -> None:
+    """As after a kill -9 of who has started it."""
+    await log.append(sales(40))
+    await read_all(settings, pool)
+    group, schema = group_of(settings), f"{settings.schema_name}_share"
+    connection = await connect_alone(group.dsn, group.schema)
+    await create_tables(connection, group, schema, "a test")
+    await connection.close()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "projections.shares"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        told = (group, source_of(settings), schema, [Partition("orders", 0)])
+        process.stdin.write(sharing._said(told))
+        process.stdin.write(sharing._said((1, {Partition("orders", 0): 1_000_000})))
+        async with asyncio.timeout(60):
+            at, done, failed = await sharing._hear(process.stdout)
+            assert (at[Partition("orders", 0)] > 0, done, failed) == (True, 0, None)
+            process.stdin.close()
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def failing(facts: Sequence[Fact], known: Mapping[Key, Order], setting: Setting) -> Folded:
