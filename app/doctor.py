@@ -51,6 +51,7 @@ async def _groups(settings: Settings, console: Console) -> list[str]:
                 outbox = await outbox_status(pool)
                 quarantine = await quarantine_status(pool)
                 failures = await standing(pool)
+                wrong = await pool.fetch(_FOUND_WRONG)
     except SettingsError as error:
         return [str(error)]
     # Each client has its own errors for one and the same: no answer.
@@ -76,11 +77,23 @@ async def _groups(settings: Settings, console: Console) -> list[str]:
         f"mend it, or `tillstream quarantine skip {one.position} --group {one.group} --reason …`"
         for one in failures
     ]
+    problems += [
+        f"{row['read_model']}: {row['differing']:,} keys were wrong when last checked "
+        f"({row['scope']}, {row['checked_at']:%H:%M} UTC): `tillstream verify` says which, "
+        "`tillstream rebuild all` makes them anew"
+        for row in wrong
+    ]
     if quarantine.waiting:
         problems.append(
             f"{quarantine.waiting} records in quarantine: `tillstream quarantine list` says why"
         )
     return problems
+
+
+_FOUND_WRONG = """
+    SELECT read_model, scope, differing, checked_at FROM verify_results
+    WHERE differing > 0 ORDER BY read_model, scope
+"""
 
 
 def _reader(group: str) -> str:

@@ -666,11 +666,8 @@ async def several(
 def describe(shop: str, order_id: str, known: Order) -> dict[str, Any]:
     """An order as the API gives it."""
     postings = contribution(shop, order_id, known)
-    lines = [line for posting in postings for line in posting.lines]
-    gross, discounts, refunds, adjustments = (
-        sum(getattr(line, measure) for line in lines)
-        for measure in ("gross", "discounts", "refunds", "adjustments")
-    )
+    own = _currency(known)
+    others = sorted({posting.currency for posting in postings} - {own})
     told = known.sale or known.placed
     ordered = known.sale or known.update or known.placed
     return {
@@ -679,16 +676,13 @@ def describe(shop: str, order_id: str, known: Order) -> dict[str, Any]:
         "status": status(known, postings),
         "person": _person(known),
         "country": _country(known) or None,
-        "currency": _currency(known),
+        "currency": own,
         **{
             f"{stage}_at": moment.at if (moment := getattr(known, field)) else None
             for stage, field in _STAGES.items()
         },
-        "gross": money.text(gross),
-        "discounts": money.text(discounts),
-        "refunds": money.text(refunds),
-        "net": money.text(gross - discounts - refunds),
-        "adjustments": money.text(adjustments),
+        **_sums(postings, own),
+        **({"other_currencies": {one: _sums(postings, one) for one in others}} if others else {}),
         "shipping": _told_amount(told, "shipping"),
         "tax": _told_amount(told, "tax"),
         "total": _told_amount(told, "total"),
@@ -703,6 +697,22 @@ def describe(shop: str, order_id: str, known: Order) -> dict[str, Any]:
             }
             for line in (_lines(known, ordered.data) if ordered else ())
         ],
+    }
+
+
+def _sums(postings: Sequence[Posting], currency: str) -> dict[str, str]:
+    """What postings in a currency come to."""
+    lines = [line for posting in postings if posting.currency == currency for line in posting.lines]
+    gross, discounts, refunds, adjustments = (
+        sum(getattr(line, measure) for line in lines)
+        for measure in ("gross", "discounts", "refunds", "adjustments")
+    )
+    return {
+        "gross": money.text(gross),
+        "discounts": money.text(discounts),
+        "refunds": money.text(refunds),
+        "net": money.text(gross - discounts - refunds),
+        "adjustments": money.text(adjustments),
     }
 
 

@@ -41,7 +41,8 @@ class FailedEvent(NamedTuple):
 
 
 class Filter(Struct, frozen=True, kw_only=True):
-    """Which records. `reason` is a part of the reason, in any case; no shop means all of them."""
+    """Which records. `reason` is a part of field and reason as they are shown (`field: reason`), in
+    any case; no shop means all of them."""
 
     shop: str | None = None
     topic: str | None = None
@@ -64,7 +65,7 @@ async def listed(
         WHERE ($1::text IS NULL OR shop = $1)
             AND ($2::text IS NULL OR topic = $2)
             AND ($3::text IS NULL OR field = $3)
-            AND ($4::text IS NULL OR strpos(lower(reason), lower($4)) > 0)
+            AND ($4::text IS NULL OR strpos(lower(field || ': ' || reason), lower($4)) > 0)
             AND ($5::text IS NULL OR $5 = ANY(groups))
             AND ($6::boolean IS NULL OR (new_id IS NOT NULL) = $6)
             AND (

@@ -161,7 +161,9 @@ async def _alone(group: Group) -> AsyncIterator[Connection]:
                 work = alone(connected, f"rebuild/{group.name}", _ASK_SECONDS)
                 connection = await stack.enter_async_context(work)
         except TimeoutError:
-            raise RebuildRunning(f"{group.name} is being rebuilt by another process") from None
+            raise RebuildRunning(
+                f"{group.name} is being rebuilt by another process: wait for it, or end it"
+            ) from None
         yield connection
 
 
@@ -209,7 +211,7 @@ async def renew_live(group: Group, clock: ShopClock, live: LiveFigures) -> None:
     A group without any must not: Redis would seem to be full. Raises OSError, PostgresError,
     RedisError.
     """
-    if not any(step.model.live is not None for step in group.steps):
+    if not _has_live(group):
         return
     pool = await connect(group.dsn, group.schema, size=1)
     try:
@@ -219,6 +221,10 @@ async def renew_live(group: Group, clock: ShopClock, live: LiveFigures) -> None:
     finally:
         await pool.close()
     await live.retire(generations)
+
+
+def _has_live(group: Group) -> bool:
+    return any(step.model.live is not None for step in group.steps)
 
 
 @asynccontextmanager
@@ -314,6 +320,8 @@ async def _exchange(connection: Connection, group: Group) -> None:
         else:
             await connection.execute(f'ALTER TABLE "{live}".{name} SET SCHEMA "{old}"')
             await connection.execute(f'ALTER TABLE "{new}".{name} SET SCHEMA "{live}"')
+    checked = [*group.tables, *(["live figures"] if _has_live(group) else [])]
+    await connection.execute(_RIGHT_NOW, checked)
     for statement in (_PROGRESS, _NO_LONGER_REFUSED, _REFUSED):
         await connection.execute(statement.format(live=live, new=new), group.name)
     await connection.executemany(
@@ -323,6 +331,11 @@ async def _exchange(connection: Connection, group: Group) -> None:
     await drop_tables(connection, new)
 
 
+# What an earlier check has found wrong is gone with the old tables.
+_RIGHT_NOW = """
+    UPDATE verify_results SET differing = 0, examples = '[]', checked_at = now()
+    WHERE read_model = ANY ($1) AND differing > 0
+"""
 _GENERATION = """
     INSERT INTO read_models AS known VALUES ($1, $2, 1)
     ON CONFLICT (name) DO UPDATE SET

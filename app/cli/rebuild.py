@@ -75,7 +75,10 @@ def rebuild(
             *(OSError, KafkaError, Transient),
             *(asyncpg.PostgresError, asyncpg.InterfaceError),
         ) as error:
-            raise Failed(f"{error!r}; `tillstream rebuild {name}` goes on from here") from error
+            raise Failed(
+                f"{error!r}; see with `tillstream doctor` whether Kafka and Postgres answer, then "
+                f"`tillstream rebuild {name}` goes on from here"
+            ) from error
         except KeyboardInterrupt:
             talk.print(f"[yellow]![/] stopped; `tillstream rebuild {name}` goes on from here")
             raise typer.Exit(130) from None
@@ -223,7 +226,29 @@ def _tell(checked: "Sequence[Checked]") -> None:
             f"[red]✗[/] {one.read_model}{scope}: {found.differing:,} of {found.keys:,} keys differ"
         )
         for key, served, told in found.examples:
-            talk.print(f"    {plain(key)}: served {plain(served)}, the log says {plain(told)}")
+            talk.print(f"    {plain(key)}: served {plain(served)}, {_who(one)} {plain(told)}")
+    if wrong := [one for one in checked if one.found.differing]:
+        talk.print(f"[yellow]![/] {_what_to_do(wrong)}")
+
+
+def _who(one: "Checked") -> str:
+    """What a read model was compared with."""
+    if one.scope == "live":
+        return "Postgres says"
+    return (
+        "the orders say" if one.scope == "sample" and one.read_model != "orders" else "the log says"
+    )
+
+
+def _what_to_do(wrong: "Sequence[Checked]") -> str:
+    if wrong[0].scope == "shop":
+        return "a state that commands decide about is not what its events tell: please report it"
+    if all(one.scope == "sample" for one in wrong):
+        return (
+            "a sample adds up the table of orders: `tillstream verify` holds all to the log itself"
+        )
+    names = [one.read_model for one in wrong if one.scope == "whole"]
+    return f"`tillstream rebuild {names[0] if names else ALL}` makes it anew from the log"
 
 
 def _quietly() -> None:

@@ -1,6 +1,7 @@
 """Commands that run something: the whole stack, or one process of it."""
 
 import asyncio
+import logging
 import secrets
 import signal
 import sys
@@ -45,6 +46,8 @@ def demo(
     from loadtests.simulator import simulate as run
 
     settings = Settings()
+    # The view asks Kafka without end; that it is away is said by who starts it again.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
     async def during(api: str) -> None:
         email, password = await _staff_of_demo(settings)

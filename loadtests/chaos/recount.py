@@ -206,6 +206,11 @@ def _add(measures: Measures, line: Line) -> None:
             measures[name] += getattr(line, name)
 
 
+def _sums(lines: Iterable[Line]) -> Measures:
+    found = list(lines)
+    return {name: sum((getattr(one, name) for one in found), _ZERO) for name in MONEY}
+
+
 def _not_zero(figures: Mapping[Any, Measures]) -> dict[Any, Measures]:
     found = {
         key: {name: value for name, value in measures.items() if value}
@@ -300,8 +305,9 @@ class _Story:
         ]
 
     def page(self, entries: Sequence[Entry]) -> OrderPage:
-        lines = [line for entry in entries for line in entry.lines]
-        sums = {name: sum((getattr(one, name) for one in lines), _ZERO) for name in MONEY}
+        own = self._answer("currency") or "XXX"
+        all_lines = [line for entry in entries for line in entry.lines]
+        lines = [line for entry in entries if entry.currency == own for line in entry.lines]
         events = {
             name: told["id"]
             for name, told in (
@@ -318,10 +324,10 @@ class _Story:
         events |= {f"refund {name}": told["id"] for name, told in self.refunds.items()}
         events |= {f"adjustment {name}": name for name in self.adjustments}
         return OrderPage(
-            self._status(sums),
-            self._answer("currency") or "XXX",
+            self._status(_sums(all_lines)),
+            own,
             self._answer("country"),
-            sums,
+            _sums(lines),
             events,
             self._times(),
         )

@@ -177,11 +177,14 @@ async def test_it_is_filtered_and_paged(service: Service, tag: str) -> None:
             if answer["next_cursor"] is None:
                 break
             wanted["cursor"] = answer["next_cursor"]
+        told = {"reason": f"type: unknown type '{tag}'"}  # as it is shown: the field comes first
+        named = await client.get("/v1/quarantine", params=told)
         nothing = await client.get("/v1/quarantine", params={"reason": tag, "topic": "carts"})
         wrong = await client.get("/v1/quarantine", params={"cursor": "yesterday"})
         misspelt = await client.get("/v1/quarantine", params={"reasn": tag})
     assert (pages, len(found)) == (3, 5)
     assert set(found) == {str(position) for position in positions}
+    assert len(named.json()["records"]) == 5
     assert nothing.json() == {"records": [], "next_cursor": None}
     assert (wrong.status_code, misspelt.status_code) == (422, 422)
 

@@ -139,6 +139,9 @@ async def test_all_is_rebuilt_while_orders_come_in_and_queries_go_on(
         code, said = await tillstream(service, "verify")
         assert (code, said.count("keys differ")) == (1, 1), said
         assert "main o3-7: served broken" in said
+        assert "`tillstream rebuild orders` makes it anew" in " ".join(said.split())
+        alarm = "SELECT sum(differing) FROM verify_results"
+        assert await connection.fetchval(alarm) == 1
         code, said = await tillstream(service, "verify", "revenue", "--sample", "20")
         assert (code, said.count("revenue, sample")) == (0, 1), said
         code, said = await tillstream(service, "verify", "funnel", "--sample", "20")
@@ -149,6 +152,7 @@ async def test_all_is_rebuilt_while_orders_come_in_and_queries_go_on(
             assert killed_at > 0
             code, said = await tillstream(service, "rebuild", "all")
             assert code == 0, said
+            assert await connection.fetchval(alarm) == 0
             before = found["right"]
             async with asyncio.timeout(60):  # and on the new tables
                 while found["right"] < before + 20:

@@ -318,6 +318,16 @@ def test_an_order_is_described_with_its_lines_times_and_exact_money() -> None:
     ]
 
 
+def test_what_is_given_back_in_another_currency_is_told_apart() -> None:
+    order = known(SALE, refund(total="1.00"), refund("r2", total="5", currency="USD"))
+    described = describe("main", "o1", order)
+    assert described["currency"] != "USD"
+    assert (described["refunds"], described["net"]) == ("1.00", "6.50")
+    other = described["other_currencies"]["USD"]
+    assert (other["gross"], other["refunds"], other["net"]) == ("0.00", "5.00", "-5.00")
+    assert "other_currencies" not in describe("main", "o1", known(SALE, refund(total="1.00")))
+
+
 def test_events_that_repeat_what_is_known_change_no_row() -> None:
     batch = facts([SALE, refund(total="1.00")])
     first = orders.fold(batch, {}, SETTING)
