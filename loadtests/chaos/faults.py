@@ -25,7 +25,8 @@ from streams.crash_points import POINTS
 
 _SESSION_SECONDS = 10.0  # see `app.worker`
 _PATIENCE = 60.0
-_LIVES = 3  # of a worker that is to die at a point, and ends otherwise
+_LIVES = 10  # of a worker that is to die at a point, and ends otherwise
+_PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,10 @@ async def crash(point: str, scene: Scene) -> int:
             await until(dead, _PATIENCE, f"no worker came to {point}")
             if child.code == -signal.SIGKILL:
                 return 1
-            # Something else that was done to it was quicker: the next one is armed again.
+            # Something else that was done to it was quicker: the next one is armed again, once what
+            # it was done to may have come back.
             site.ended.append((slots[0].name, child.code or 0))
+            await asyncio.sleep(_PAUSE_SECONDS)
         return 0
     finally:
         for slot in slots:
