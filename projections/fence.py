@@ -12,6 +12,7 @@ from projections.clock import moment
 from projections.read_model import as_json
 from streams.batch import Part
 
+# It locks `progress`, for a rebuild's switch to hold it up there, before it looks at anything else.
 # Whoever goes on from here asks `held_all` whether it held. Its parameters are `arguments`.
 MOVE = """
     WITH part AS (

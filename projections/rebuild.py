@@ -265,7 +265,9 @@ async def _switch(connection: Connection, group: Group, refold: Folding, names: 
                     # Not around the commit: whoever leaves that does not know how it ended.
                     async with asyncio.timeout(_FENCE_SECONDS):
                         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-                        await connection.execute("LOCK TABLE progress IN SHARE ROW EXCLUSIVE MODE")
+                        # A commit is to wait here before it has locked anything: one that has
+                        # `read_models` already would wait for us, and we for it.
+                        await connection.execute("LOCK TABLE progress IN EXCLUSIVE MODE")
                         if await count(connection) != names:
                             raise _Outdated("somebody was erased meanwhile")
                         live = await offsets_of(connection, group.name, group.schema)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from app.api.completeness import Figures
 from app.settings import Settings
 from app.subscriptions import steps_of
+from projections import at_once
 from projections import rebuild as rebuilding
 from projections.clock import ShopClock
 from projections.read_model import Folded, ReadModel, Setting, Step
@@ -236,6 +237,35 @@ async def test_new_code_asks_for_a_rebuild_and_the_old_code_stops_after_it(
     with pytest.raises(ReadModelChanged, match="revenue is version 2 here, the code is version 1"):
         await apply(old, refund)
     assert {key: row["gross"] for key, row in (await booked(pool))[0].items()} == gross
+
+
+@pytest.mark.parametrize("most", [0, at_once.MOST_RECORDS], ids=["a transaction", "a statement"])
+async def test_a_commit_that_comes_into_the_fence_does_not_hold_it_up(
+    settings: Settings, pool: Pool, log: Log, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(at_once, "MOST_RECORDS", most)
+    sale = said("OrderCompleted", currency="EUR", products=[line("p1", "2.50")])
+    refund = said("OrderRefunded", event_id="e2", minutes=1, currency="EUR", total="1.00")
+    await log.append([sale])
+    await read_all(settings, pool)
+    worker = await opened(pool)
+    number = partition_of(key_of(sale), PARTITIONS)
+    prepared = await worker.prepare(batch(part([refund], 1, number)))
+    exchange, commits = rebuilding._exchange, list[asyncio.Task[None]]()
+
+    async def while_one_commits(connection: Any, group: Group) -> None:
+        if not commits:
+            commits.append(asyncio.create_task(worker.commit(prepared)))
+            waits = "NOT granted AND relation = 'progress'::regclass"
+            while not await pool.fetchval(f"SELECT EXISTS (SELECT FROM pg_locks WHERE {waits})"):
+                await asyncio.sleep(0.01)
+        await exchange(connection, group)
+
+    monkeypatch.setattr(rebuilding, "_exchange", while_one_commits)
+    done = await rebuilt(settings)
+    with pytest.raises(Moved):
+        await commits[0]
+    assert done.fence_seconds < 0.8  # Postgres looks for a deadlock after one
 
 
 async def test_what_was_folded_onto_the_old_tables_is_folded_again_onto_the_new(
