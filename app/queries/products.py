@@ -123,11 +123,11 @@ def _amount(price: Money | None) -> str | None:
 
 def _query(wanted: Wanted, searched: bool, goes_on: bool) -> str:
     """The statement for what is wanted alone: so its plan is made for that, too."""
-    rank = "ts_rank(search, $2::text::tsquery)::float8" if searched else "0::float8"
+    rank = "ts_rank(search, to_tsquery('simple', $2::text))::float8" if searched else "0::float8"
     conditions = [
         "products.shop = $1",
         "NOT listed" if wanted.delisted else "listed",
-        *(["search @@ $2::text::tsquery"] if searched else []),
+        *(["search @@ to_tsquery('simple', $2::text)"] if searched else []),
         *(["category = ANY(ARRAY(SELECT id FROM below))"] if wanted.category is not None else []),
         *(["brand = $4"] if wanted.brand is not None else []),
         *(["state ->> 'currency' = $5"] if wanted.currency is not None else []),

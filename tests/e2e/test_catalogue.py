@@ -114,6 +114,23 @@ async def test_products_are_found_by_what_is_asked_for(service: Service, tag: st
         assert await found(q="asse") == []
 
 
+async def test_what_looks_like_a_number_is_found_whole_and_by_its_beginning(
+    service: Service, tag: str
+) -> None:
+    """Postgres' parser reads 677e236c as 677e236 and c."""
+    codes = ["677e236c", "1e5", "12ab", "0x1f", "7e4x9"]
+    async with somebody(service) as staff:
+        for number, code in enumerate(codes):
+            await sent(
+                staff, "POST", "/v1/products", mug(f"{number}-{tag}", name=f"Lamp {code} {tag}")
+            )
+        for number, code in enumerate(codes):
+            for asked in (code, f"lamp {code}", code[:-1]):
+                answer = await staff.get("/v1/products", params={"q": f"{asked} {tag}"})
+                found = [one["product_id"] for one in answer.json()["products"]]
+                assert any(one.endswith(f"{number}-{tag}") for one in found), (asked, found)
+
+
 ODD_WORDS = [
     *("", " ", "'", "\\", "a & ! | (", "':* <-> \"", "%", "a:b:*", "\u202e\ufeff", "x" * 512, "😀"),
     *("--", "'; DROP TABLE products; --", " ".join("abcdefghijklmnopqrstuvwxyz" * 9)[:512]),
