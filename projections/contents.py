@@ -82,8 +82,8 @@ def digest(found: Parts) -> str:
 
 
 async def compare(left: Side, right: Side, contents: Contents) -> Comparison:
-    """Which keys differ between two tables of the same contents. Quicker where each side has a
-    transaction of its own."""
+    """Which keys differ between two tables of the same contents. Each side is to have a transaction
+    of its own: they are read at the same time."""
     ours, theirs = await _both(left, right, lambda side: parts(side, contents))
     keys = sum(max(ours.get(p, (0, 0))[0], theirs.get(p, (0, 0))[0]) for p in {*ours, *theirs})
     count, examples = 0, list[Difference]()
@@ -97,9 +97,7 @@ async def compare(left: Side, right: Side, contents: Contents) -> Comparison:
 
 
 async def _both(left: Side, right: Side, read: Callable[[Side], Awaitable[T]]) -> tuple[T, T]:
-    """What is read of either side, at the same time where they can be asked so."""
-    if left.transaction is right.transaction:
-        return await read(left), await read(right)
+    """What is read of either side, at the same time."""
     reading = [asyncio.ensure_future(read(side)) for side in (left, right)]
     try:
         ours, theirs = await asyncio.gather(*reading)

@@ -38,6 +38,7 @@ from projections.refold import (
 )
 from projections.shares import refolding
 from projections.store import GroupStore
+from projections.verify import made_right
 from streams.batch import LogChanged
 from streams.exclusive import Connection, alone, given_up, taken
 
@@ -211,7 +212,7 @@ async def renew_live(group: Group, clock: ShopClock, live: LiveFigures) -> None:
     A group without any must not: Redis would seem to be full. Raises OSError, PostgresError,
     RedisError.
     """
-    if not _has_live(group):
+    if not group.has_live:
         return
     pool = await connect(group.dsn, group.schema, size=1)
     try:
@@ -221,10 +222,6 @@ async def renew_live(group: Group, clock: ShopClock, live: LiveFigures) -> None:
     finally:
         await pool.close()
     await live.retire(generations)
-
-
-def _has_live(group: Group) -> bool:
-    return any(step.model.live is not None for step in group.steps)
 
 
 @asynccontextmanager
@@ -322,8 +319,7 @@ async def _exchange(connection: Connection, group: Group) -> None:
         else:
             await connection.execute(f'ALTER TABLE "{live}".{name} SET SCHEMA "{old}"')
             await connection.execute(f'ALTER TABLE "{new}".{name} SET SCHEMA "{live}"')
-    checked = [*group.tables, *(["live figures"] if _has_live(group) else [])]
-    await connection.execute(_RIGHT_NOW, checked)
+    await made_right(connection, group)
     for statement in (_PROGRESS, _NO_LONGER_REFUSED, _REFUSED):
         await connection.execute(statement.format(live=live, new=new), group.name)
     await connection.executemany(
@@ -333,11 +329,6 @@ async def _exchange(connection: Connection, group: Group) -> None:
     await drop_tables(connection, new)
 
 
-# What an earlier check has found wrong is gone with the old tables.
-_RIGHT_NOW = """
-    UPDATE verify_results SET differing = 0, examples = '[]', checked_at = now()
-    WHERE read_model = ANY ($1) AND differing > 0
-"""
 _GENERATION = """
     INSERT INTO read_models AS known VALUES ($1, $2, 1)
     ON CONFLICT (name) DO UPDATE SET

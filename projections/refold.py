@@ -59,6 +59,11 @@ class Group(NamedTuple):
         """Of the read models, in the order in which they are written."""
         return [step.model.name for step in self.steps]
 
+    @property
+    def has_live(self) -> bool:
+        """Whether any of them has figures in Redis."""
+        return any(step.model.live is not None for step in self.steps)
+
 
 async def create_tables(connection: Connection, group: Group, schema: str, origin: str) -> bool:
     """Makes empty tables like the live ones, in a schema of their own. What is there already of the

@@ -34,6 +34,7 @@ from streams.exclusive import Connection, alone
 FigureKey = tuple[str, str, str]  # metric, shop, key
 
 _KEPT_EXAMPLES = 5
+_LIVE = "live figures"
 _LIVE_TRIES = 10
 _LIVE_PAUSE_SECONDS = 0.5
 
@@ -150,6 +151,17 @@ async def keep(connection: Connection, checked: Sequence[Checked]) -> None:
     )
 
 
+async def made_right(connection: Connection, group: Group) -> None:
+    """What earlier checks have found wrong is gone: a group's read models were made anew."""
+    await connection.execute(
+        """
+        UPDATE verify_results SET differing = 0, examples = '[]', checked_at = now()
+        WHERE read_model = ANY ($1) AND differing > 0
+        """,
+        [*group.tables, *([_LIVE] if group.has_live else [])],
+    )
+
+
 def _json(value: Any) -> str:
     return msgspec.json.encode(value, enc_hook=str).decode()
 
@@ -184,7 +196,7 @@ async def verify_live(group: Group, source: Source, live: LiveFigures) -> list[C
         examples = list((wrong or {}).values())
         comparison = Comparison(len(figures), len(examples), examples, "", "")
         seconds = time.monotonic() - begun
-        checked = [Checked("live figures", "live", comparison, {}, seconds)]
+        checked = [Checked(_LIVE, "live", comparison, {}, seconds)]
         async with pool.acquire() as connection:
             await keep(connection, checked)  # type: ignore[arg-type]
     finally:

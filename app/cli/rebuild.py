@@ -206,7 +206,7 @@ async def _verify(
             talk.print(f"· {told}: `tillstream verify` checks all, whole")
         return found
     checked = await whole(group, source, names, tell)
-    if names or not any(step.model.live is not None for step in group.steps):
+    if names or not group.has_live:
         return checked
     async with Redis.from_url(settings.servers.redis) as redis:
         live = LiveFigures(redis, settings.prefix, {})

@@ -355,11 +355,11 @@ async def test_tables_made_anew_say_what_those_in_use_do(settings: Settings, poo
     again = f"{settings.schema_name}_again"
     await migrate(settings.servers.postgres, again)
     anew = await connect(settings.servers.postgres, again)
-    connection = await connect_alone(settings.servers.postgres, again)
+    served, other = [await connect_alone(settings.servers.postgres, again) for _ in range(2)]
     try:
         await read(anew, events, Random(8))
-        async with connection.transaction():
-            sides = (Side(connection, settings.schema_name), Side(connection, again))
+        async with served.transaction(), other.transaction():
+            sides = (Side(served, settings.schema_name), Side(other, again))
             for model in MODELS:
                 assert model.contents is not None
                 found = await compare(*sides, model.contents)
@@ -367,4 +367,5 @@ async def test_tables_made_anew_say_what_those_in_use_do(settings: Settings, poo
                 assert (found.differing, found.examples) == (0, [])
     finally:
         anew.terminate()
-        await connection.close()
+        await served.close()
+        await other.close()

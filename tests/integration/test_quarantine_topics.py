@@ -17,6 +17,10 @@ from tests.sales import facts, line, said
 FIRST, SECOND = UUID(int=1), UUID(int=2)
 AT = Position("orders", 0, 7)
 
+_READ = """
+    INSERT INTO progress (group_name, topic, partition, topic_id)
+    VALUES ('sales', 'orders', 0, $1)
+"""
 _REFUSED = """
     INSERT INTO quarantine (group_name, topic, partition, record_offset, field, reason, recorded_at)
     VALUES ('sales', 'orders', 0, 7, '', 'no event', now())
@@ -31,11 +35,7 @@ _SENT_AGAIN = """
 async def test_a_record_of_another_topic_was_not_sent_again(
     pool: "asyncpg.Pool[asyncpg.Record]",
 ) -> None:
-    await pool.execute(
-        "INSERT INTO progress (group_name, topic, partition, topic_id) "
-        "VALUES ('sales', 'orders', 0, $1)",
-        FIRST,
-    )
+    await pool.execute(_READ, FIRST)
     await pool.execute(_REFUSED)
     before = await find(pool, AT)
     assert before is not None
@@ -60,11 +60,7 @@ async def test_a_record_of_another_topic_was_not_sent_again(
 async def test_a_failure_and_its_skip_are_those_of_a_topic(
     pool: "asyncpg.Pool[asyncpg.Record]",
 ) -> None:
-    await pool.execute(
-        "INSERT INTO progress (group_name, topic, partition, topic_id) "
-        "VALUES ('sales', 'orders', 0, $1)",
-        FIRST,
-    )
+    await pool.execute(_READ, FIRST)
     event = said("OrderCompleted", "o1", products=[line("p1", "1")])
     fact = replace(facts([event])[0], offset=7)
     await note_failure(pool, "sales", "revenue", fact, ValueError("odd"))

@@ -107,6 +107,18 @@ async def pool(
     found.terminate()
 
 
+async def gone_on(settings: Settings, pool: Pool) -> list[Event]:
+    """What the shop sells from now on, which is read, too."""
+    more = sales(60, start=100, orders=10)
+    log = Log(settings.servers.kafka, PARTITIONS, settings.prefix, deadline=20)
+    await log.start()
+    await log.connected()
+    await log.append(more)
+    await log.stop()
+    await read_all(settings, pool)
+    return more
+
+
 async def test_a_worker_goes_on_from_the_state_of_an_earlier_version(
     settings: Settings, pool: Pool, events: list[Event]
 ) -> None:
@@ -117,13 +129,7 @@ async def test_a_worker_goes_on_from_the_state_of_an_earlier_version(
     assert "tillstream rebuild orders" in reason
     done = await rebuilt(settings)
     assert not done.compared["revenue"].differing
-    more = sales(60, start=100, orders=10)
-    log = Log(settings.servers.kafka, PARTITIONS, settings.prefix, deadline=20)
-    await log.start()
-    await log.connected()
-    await log.append(more)
-    await log.stop()
-    await read_all(settings, pool)
+    more = await gone_on(settings, pool)
     assert await booked(pool) == recount([*events, *more])
     counts = await pool.fetchrow(
         "SELECT sum(applied) AS applied, sum(repeated) AS repeated, sum(quarantined) AS quarantined"
@@ -150,13 +156,7 @@ async def test_a_worker_goes_on_from_the_state_of_the_last_version(
     passed_by = await of_group(pool, "sales")
     assert sorted(passed_by[Partition("orders", 0)].values()) == ["bug 12", "resubmitted as e1"]
     assert [str(one.position) for one in await standing(pool)] == ["orders:0:1000000"]
-    more = sales(60, start=100, orders=10)
-    log = Log(settings.servers.kafka, PARTITIONS, settings.prefix, deadline=20)
-    await log.start()
-    await log.connected()
-    await log.append(more)
-    await log.stop()
-    await read_all(settings, pool)
+    more = await gone_on(settings, pool)
     assert await booked(pool) == recount([*events, *more])
     checked = await verify(group_of(settings), source_of(settings), ())
     assert not any(one.found.differing for one in checked)
